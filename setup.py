@@ -1,0 +1,21 @@
+"Packaging: everything is in settings.ini; this only hands it to setuptools."
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import setup
+
+here = Path(__file__).parent
+ini = ConfigParser()
+ini.read_string((here/'settings.ini').read_text(encoding='utf-8'))
+cfg,lib = ini['DEFAULT'],ini['DEFAULT']['lib_name']
+
+setup(
+    name=lib, version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'].split(),
+    long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
+    author=cfg['author'], author_email=cfg['author_email'], license='Apache-2.0', license_files=['LICENSE'],
+    classifiers=['Development Status :: 3 - Alpha', f"Intended Audience :: {cfg['audience']}",
+                 'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
+    python_requires=f">={cfg['min_python']}",
+    install_requires=cfg['requirements'].split(), extras_require={'dev': cfg['dev_requirements'].split()},
+    # the notebooks that papermill runs travel inside the package, from the one place where they are written
+    packages=[lib, f'{lib}.cells'], package_dir={f'{lib}.cells': 'nbs/cells'}, package_data={f'{lib}.cells': ['*.ipynb']},
+    entry_points={'console_scripts': cfg['console_scripts'].splitlines(), 'nbdev': [f'{lib}={lib}._modidx:d']})

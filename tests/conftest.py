@@ -1,0 +1,23 @@
+import subprocess
+from pathlib import Path
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+
+def git(*args):
+    "What git answers, or None outside a repository"
+    r = subprocess.run(['git',*args], cwd=root, capture_output=True, text=True)
+    return r.stdout if r.returncode==0 else None
+
+def pytest_addoption(parser): parser.addoption('--slow', action='store_true', help='run the notebook cells marked `#| slow` too')
+
+def pytest_configure(config): config.tree = git('status','--porcelain','-uall')
+
+def pytest_collection_modifyitems(items): items.sort(key=lambda o: o.name=='test_tree_is_untouched')    # that one last
+
+@pytest.fixture(scope='session')
+def files():
+    "Every file that is committed or could be: git's, or without git all but what is hidden"
+    listed = git('ls-files','-co','--exclude-standard','-z')
+    names = listed.split('\0') if listed else (str(p.relative_to(root)) for p in root.rglob('[!.]*'))
+    return sorted(p for n in names if n and (p := root/n).is_file())

@@ -1,0 +1,136 @@
+"The project around the notebooks: what is packaged, what the README promises, what must not be committed."
+import ast, json, os, re, shutil, subprocess, sys, tarfile, zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+import pytest
+from nbdev.config import get_config
+from packaging.requirements import Requirement
+from conftest import git
+
+cfg = get_config()
+root,nbs,lib = cfg.config_path,cfg.nbs_path,cfg.lib_path
+scripts = dict(l.split('=') for l in cfg.console_scripts.split())
+modules = sorted(p for p in lib.glob('*.py') if p.name[0]!='_')
+templates = sorted(p.name for p in (nbs/'cells').glob('*.ipynb'))
+notebooks = sorted(p for p in nbs.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+def rel(p): return p.relative_to(root).as_posix()
+def each(paths): return dict(argvalues=paths, ids=map(rel, paths))
+
+# -- packaging
+
+@pytest.fixture(scope='session')
+def dist(files, tmp_path_factory):
+    "An sdist of a copy of the project, and the wheel that is built from that sdist"
+    copy,out = tmp_path_factory.mktemp('project'),tmp_path_factory.mktemp('dist')
+    for f in files: (copy/rel(f)).parent.mkdir(parents=True, exist_ok=True); shutil.copy(f, copy/rel(f))
+    subprocess.run([sys.executable,'-m','build','--no-isolation','--outdir',out,copy], check=True, capture_output=True, text=True)
+    return out
+
+def test_wheel_carries_modules_and_templates(dist):
+    names = zipfile.ZipFile(*dist.glob('*.whl')).namelist()
+    assert {f'{lib.name}/cells/{t}' for t in templates} | {rel(m) for m in modules} <= set(names)
+    assert not [n for n in names if n.startswith(('nbs/','tests/','tools/'))]
+
+def test_sdist_carries_what_the_build_reads(dist):
+    names = {n.partition('/')[2] for n in tarfile.open(*dist.glob('*.tar.gz')).getnames()}
+    assert {'settings.ini','README.md','LICENSE','setup.py',*(f'nbs/cells/{t}' for t in templates)} <= names
+
+def test_installed_wheel_finds_its_templates(dist, tmp_path):
+    subprocess.run([sys.executable,'-m','pip','install','-qq','--no-index','--no-deps','--target',tmp_path,*dist.glob('*.whl')], check=True)
+    code = f"from importlib.resources import files; d = files('{lib.name}')/'cells'; print(d, *(p.name for p in d.iterdir()))"
+    env = dict(os.environ, PYTHONPATH=str(tmp_path))
+    where,*names = subprocess.run([sys.executable,'-c',code], cwd=tmp_path, env=env, check=True, capture_output=True, text=True).stdout.split()
+    assert Path(where).is_relative_to(tmp_path) and set(names)==set(templates)
+
+def test_papermill_templates_are_there(): assert templates==['quantize.ipynb','report.ipynb','train.ipynb']
+
+@pytest.mark.parametrize('name', scripts)
+def test_console_script(name):
+    ep, = entry_points(group='console_scripts', name=name)
+    assert ep.value==scripts[name] and callable(ep.load())
+
+def test_pins_are_plain_and_within_the_declared_ranges():
+    rows = [l for l in (root/'constraints.txt').read_text().splitlines() if l[0]!='#']
+    assert not [r for r in rows if not re.fullmatch(r'[\w.-]+==[\w.]+', r)]
+    pins = {re.sub('[-_.]+', '-', n).lower(): v for n,v in (r.split('==') for r in rows)}
+    for r in map(Requirement, f'{cfg.requirements} {cfg.dev_requirements}'.split()):
+        assert r.specifier.contains(pins[re.sub('[-_.]+', '-', r.name).lower()]), r
+
+# -- README
+
+readme = (root/'README.md').read_text()
+
+def test_readme_quotes_the_two_commands(): assert 'make demo' in readme and 'make test' in readme
+
+def test_commands_in_readme_exist():
+    targets = set(re.findall(r'^([a-z]+):', (root/'Makefile').read_text(), flags=re.M))
+    assert set(re.findall(r'(?:^|`)make ([a-z]+)', readme, flags=re.M)) <= targets
+    assert set(re.findall(r'\bgpfq_(?:train|quantize|sweep|plots|report)\b', readme)) <= set(scripts)
+
+def test_links_in_readme_lead_somewhere():
+    links = [l.partition('#')[0] for l in re.findall(r'\]\(([^)\s]+)\)', readme) if not re.match(r'\w+:|#', l)]
+    assert not [l for l in links if not (root/l).exists()]
+
+# -- what is committed
+
+def test_no_large_file(files): assert not [rel(f) for f in files if f.stat().st_size > 1_500_000]
+
+def test_no_weights_or_pickles(files): assert not [rel(f) for f in files if f.suffix in ('.pt','.pth','.pkl','.pickle','.safetensors','.npz')]
+
+def text(f):
+    "A file's text: of a notebook everything but its images, of a binary file nothing"
+    b = f.read_bytes()
+    if f.suffix=='.ipynb': return re.sub(rb'"image/\w+": "[^"]*"', b'', b).decode()
+    return '' if b'\0' in b else b.decode(errors='ignore')
+
+def test_no_path_of_a_machine(files):
+    path = re.compile(r'(?<![\w.:/-])/(?:work|tmp|root|home|farm|Users)/[\w.]')
+    assert not {rel(f): m[0] for f in files if (m := path.search(text(f)))}
+
+def test_templates_are_committed_once(): assert not (lib/'cells').exists()
+
+# -- the package
+
+def calls(tree): return ((ast.unparse(n.func),n) for n in ast.walk(tree) if isinstance(n, ast.Call))
+
+@pytest.mark.parametrize('path', **each(modules))
+def test_nothing_is_pickled(path):
+    tree = ast.parse(path.read_text())
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, (ast.Import,ast.ImportFrom)) for a in n.names}
+    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert not imported & {'pickle','cloudpickle','joblib','dill','shelve'}
+    for f,n in calls(tree):
+        kw = {k.arg: ast.unparse(k.value) for k in n.keywords}
+        if f=='torch.load': assert kw.get('weights_only')=='True', f'line {n.lineno}: {ast.unparse(n)}'
+        assert f!='torch.save' and kw.get('allow_pickle','False')=='False', f'line {n.lineno}: {ast.unparse(n)}'
+
+@pytest.mark.parametrize('path', **each(modules))
+def test_global_seed_is_left_alone(path):
+    seeds = {'torch.manual_seed','torch.seed','torch.cuda.manual_seed','torch.cuda.manual_seed_all','random.seed','np.random.seed','numpy.random.seed'}
+    assert not [ast.unparse(n) for f,n in calls(ast.parse(path.read_text())) if f in seeds]
+
+@pytest.mark.parametrize('path', **each(modules))
+def test_public_names_have_docstrings(path):
+    defs = (ast.FunctionDef,ast.AsyncFunctionDef,ast.ClassDef)
+    assert not [n.name for n in ast.parse(path.read_text()).body if isinstance(n, defs) and n.name[0]!='_' and not ast.get_docstring(n)]
+
+# -- the notebooks as text
+
+@pytest.mark.parametrize('path', **each(notebooks))
+def test_notebook_opens_as_a_chapter(path):
+    first = json.loads(path.read_text())['cells'][0]
+    assert first['cell_type']=='markdown' and re.match(r'# \S.*\n+> \S', ''.join(first['source']))
+
+@pytest.mark.parametrize('path', **each(notebooks))
+def test_notebook_is_clean(path):
+    code = [c for c in json.loads(path.read_text())['cells'] if c['cell_type']=='code']
+    assert not [c['id'] for c in code if c['execution_count'] is not None], 'execution counts: run `make export`'
+    outputs = [o for c in code for o in c['outputs']]
+    assert not [o for o in outputs if o['output_type']=='error' or o.get('name')=='stderr'], 'an error or a warning was saved with it'
+    assert not [o for o in outputs if 'application/vnd.jupyter.widget-view+json' in o.get('data', {})], 'a progress bar was saved with it'
+
+# -- last of all
+
+def test_tree_is_untouched(request):
+    if request.config.tree != '': pytest.skip('only told apart in a clean checkout')
+    assert git('status','--porcelain','-uall')==''

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/pip --disable-pip-version-check
-DEMO   := --study digits --data digits --model tiny --lrs 1e-4 1e-3 1e-2 --bits 2 3 4 --epochs 10
+DEMO   := --study digits
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow lab env export readme docs wheel dockercheck constraints clean

@@ -62,7 +62,7 @@ def fence(text, lang=''): return f"```{lang}\n{text.rstrip()}\n```"
 def table(html):
     "A DataFrame's HTML without what GitHub would print or drop"
     html = re.sub(r'<style.*?</style>|</?div.*?>|<p>\d+ rows.*?</p>', '', html, flags=re.S)
-    html = re.sub(r' (style|class|border)="[^"]*"', '', html)
+    html = re.sub(r' (style|class|border|id)="[^"]*"', '', html)
     return re.sub(r'\n\s*', '\n', html).strip()
 
 def output(o, name, files):
@@ -186,7 +186,8 @@ def reference(pages, names, src):
             o = py
             for a in n.split('.'): o = o.__dict__[a] if isinstance(o, type) else getattr(o, a)
             o = getattr(o, 'fget', None) or getattr(o, '__func__', None) or o      # properties and class methods
-            doc = show_doc(o, name=n, title_level=2)._repr_markdown_()
+            ours = not isinstance(o, type) or any('__init__' in vars(k) for k in o.__mro__ if k.__module__.startswith(lib))
+            doc = show_doc(o, name=n, title_level=2)._repr_markdown_() if ours else f'## {n}\n\n*{o.__doc__}*'    # not another library's __init__
             doc = re.sub(r'^---\n+|^\[source\].*\n+', '', doc, flags=re.M)
             parts += [doc.strip(), f'[Definition](#{label(mod, n)})']
         (src/'reference').mkdir(exist_ok=True)

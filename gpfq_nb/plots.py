@@ -149,7 +149,7 @@ def plot_drop(
     "Accuracy lost by quantization: a panel a variant, grouped by bits and learning rate, MSQ on the same grid beside it"
     s,pairs,col = summary(log), controls(log), f'drop_{metric}'
     s = s.groupby(['variant', 'bits', 'lr'], dropna=False).agg({col:'mean', f'{col}_sd':'mean'}).mul(100).reset_index()
-    lrs,bits = sorted(s.lr.unique()), sorted(s.bits.unique())
+    lrs = sorted(s.lr.unique())
     own = s[s.variant.isin(list(pairs))]
     top = max(.5, 1.3*(own[col] + own[f'{col}_sd'].fillna(0)).max())
     top = max(top, s[col].max()*1.05) if s[col].max() < 2*top else top
@@ -157,9 +157,10 @@ def plot_drop(
     fig,axs = panels(len(pairs), alt=f'{metric} accuracy lost by quantization, by variant, bits and learning rate')
     w = .8/(2*len(lrs))
     for ax,(v,control) in zip(axs, pairs.items()):
+        bits = sorted(s.bits[s.variant == v].unique())
         for i,lr in enumerate(lrs):
             for j,name in enumerate((v, control)):
-                t = s[(s.variant == name) & s.lr.eq(lr)] if name else s[:0]
+                t = s[(s.variant == name) & s.lr.eq(lr) & s.bits.isin(bits)] if name else s[:0]
                 x = [bits.index(b) + (2*i + j - len(lrs) + .5)*w for b in t.bits]
                 style = dict(facecolor=lr_color(lr)) if j == 0 else dict(facecolor=mpl.colors.to_rgba(lr_color(lr), .28), edgecolor=lr_color(lr), lw=.6)
                 ax.bar(x, t[col].clip(upper=top), w*.92, yerr=t[f'{col}_sd'].where(t[col] < top), error_kw=dict(lw=.8, ecolor='#333333'), **style)
@@ -258,7 +259,7 @@ def plot_histogram(
 )->Figure:
     "Weights before (filled) and after (bars at the grid's levels), in steps"
     by = ['lr', 'layer'] if 'lr' in hist else ['layer']
-    groups = list(hist.groupby(by, dropna=False, sort='lr' in hist))
+    groups = list((hist.sort_values('lr', kind='stable') if 'lr' in hist else hist).groupby(by, dropna=False, sort=False))   # layers in the network's order
     fig,axs = panels(len(groups), cols=3, height=2.2, sharey=False, alt='Histograms of float weights, and of quantized ones at the levels of their grid')
     for ax,(k,h) in zip(axs, groups):
         c = lr_color(k[0]) if 'lr' in hist else '#0072b2'

@@ -31,7 +31,12 @@ def command(f):
     return call_parse(g)
 
 # %% ../nbs/31_cli.ipynb #8158241b
-def several(help, type, default=None): return Param(f'{help}; several values make a grid', type, nargs='+')
+def several(
+    help:str,   # what the option is
+    type        # of one value
+)->Param:
+    "An option that takes one value or more"
+    return Param(f'{help}; several values make a grid', type, nargs='+')
 
 # %% ../nbs/31_cli.ipynb #260267a4
 def run_grid(
@@ -57,7 +62,9 @@ def parse_normalize(
     return mean, std
 
 # %% ../nbs/31_cli.ipynb #a1421efd
-def parse_layer(s:str): return int(s) if s.lstrip('-').isdigit() else s
+def parse_layer(s:str)->int|str:
+    "A layer by name or pattern, or by number"
+    return int(s) if s.lstrip('-').isdigit() else s
 
 # %% ../nbs/31_cli.ipynb #31d031b4
 @command

@@ -157,7 +157,7 @@ def create_model(
     seed:int|None=None   # of the random weights; None: other weights every time
 )->nn.Module:            # in training mode, on the CPU
     "A fresh network with random weights; the global random state is left alone"
-    if name not in (names := model_names()):
+    if name not in SMALL | CIFAR_RESNETS and name not in (names := model_names()):    # torchvision is slow to import, and not needed for our own
         near = difflib.get_close_matches(name, names, 3, .5)
         raise ValueError(f"unknown model {name!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(names)}"))
     if stem not in ('imagenet', 'cifar'): raise ValueError(f"stem={stem!r}: expected 'imagenet' or 'cifar'")

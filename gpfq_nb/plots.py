@@ -175,7 +175,9 @@ def plot_drop(
     return fig
 
 # %% ../nbs/21_plots.ipynb #cd0fccb8
-def cols_for(bits): return 2 if len(bits) == 4 else 3
+def cols_for(bits)->int:
+    "Panels beside each other: four bit widths make a square"
+    return 2 if len(bits) == 4 else 3
 
 def _layer_axis(ax, names):
     "Number the layers, or name them if there is room"

@@ -139,7 +139,7 @@ def trace(
     "The model as a graph, if it can be traced and the graph computes the same"
     try:
         graph = _Tracer().trace(model)
-        same = torch.allclose(model(x.clone()), fx.GraphModule(model, graph)(x.clone()), rtol=1e-3, atol=1e-4)
+        same = torch.allclose(model(x.clone()), fx.GraphModule(model, graph)(x.clone()), rtol=1e-3, atol=1e-4, equal_nan=True)
     except Exception as e: return None,f"{type(e).__name__}: {e}".splitlines()[0]
     return (graph,'') if same else (None,"the traced graph computes something else")
 

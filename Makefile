@@ -12,9 +12,9 @@ DEMO   := --study digits
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-demo: $(READY) ## train, quantize and report on scikit-learn's digits: about two minutes
+demo: $(READY) ## train, quantize and report on scikit-learn's digits: a few minutes
 	@$(BIN)/gpfq_sweep $(DEMO)
-	@test -s runs/digits/report.html && echo "The report: runs/digits/report.html"
+	@test -s runs/digits/report.html
 
 test: $(READY) ## everything that CI checks: derived files, site, notebooks, project
 	@$(BIN)/python tools/derive.py --check

@@ -1,4 +1,4 @@
-import subprocess
+import signal, subprocess
 from pathlib import Path
 import pytest
 
@@ -11,7 +11,9 @@ def git(*args):
 
 def pytest_addoption(parser): parser.addoption('--slow', action='store_true', help='run the notebook cells marked `#| slow` too')
 
-def pytest_configure(config): config.tree = git('status','--porcelain','-uall')
+def pytest_configure(config):
+    config.tree = git('status','--porcelain','-uall')
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # a background shell starts us, and so our children, deaf to it
 
 def pytest_collection_modifyitems(items): items.sort(key=lambda o: o.name=='test_tree_is_untouched')    # that one last
 

@@ -39,8 +39,8 @@ def difference(have, want):
 def main(check):
     have,want = present(root),expected()
     off = {f: difference(have.get(f), want.get(f)) for f in sorted(have|want) if have.get(f)!=want.get(f)}
-    for f,how in off.items(): print(f"{'out of date' if check else 'updated'}: {f}: {how if check else how.splitlines()[0]}")
     if check:
+        for f,how in off.items(): print(f'out of date: {f}: {how}')
         if off: sys.exit('\nThese files do not follow from the notebooks. Edit notebooks, not what they make; then run `make export` and commit.')
         if os.environ.get('CI')=='true':
             dirty = subprocess.run(['git','status','--porcelain'], cwd=root, capture_output=True, text=True, check=True).stdout
@@ -48,6 +48,7 @@ def main(check):
         print(f'derived files: {len(want)}, all up to date')
         return
     for f in off:
+        print('updated' if f in want else 'removed', f)
         if f in want: (root/f).parent.mkdir(parents=True, exist_ok=True); (root/f).write_bytes(want[f])
         else: (root/f).unlink()
 

@@ -105,8 +105,11 @@ conf = dict(extensions=['myst_nb','sphinx.ext.mathjax','sphinx-mathjax-offline']
     html_theme_options=dict(use_download_button=False, home_page_in_toc=True, show_toc_level=2, navbar_persistent=[]))
 
 css = '''
-.bd-main .bd-content .bd-article-container { max-width: 62em }          /* a line of code fits */
+.bd-container .bd-container__inner { max-width: 110rem }                /* room for a line of code */
+.bd-main .bd-content .bd-article-container { max-width: 68em }
 div.cell_input pre, div.cell_output pre, div.highlight pre { font-size: .82em }
+.bd-content div.cell_output table :is(td, th) { padding: .15em .6em }
+code.download { font: inherit; color: inherit }
 div.cell div.cell_input { border-left-color: var(--pst-color-border) }  /* examples and tests… */
 div.cell.tag_definition div.cell_input { border-left-color: var(--pst-color-primary) }  /* …and what is exported */
 '''

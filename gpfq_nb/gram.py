@@ -141,10 +141,15 @@ class Gram:
         "XᵀX̃"
         return self.G if self._D is None else self._ordered(self._G + self._D)
 
-    def both(self) -> tuple:
-        "(G, C); one and the same object while the streams agree"
-        G = self.G
-        return G,G if self._D is None else self.C
+    @property
+    def D(self) -> Tensor|None:
+        "(X-X̃)ᵀX̃, to more digits than C - G has; None while the streams agree"
+        return None if self._D is None else self._ordered(self._D)
+
+    def all(self) -> tuple:
+        "(G, C, D); C is G while the streams agree"
+        G,D = self.G,self.D
+        return G,G if D is None else G+D,D
 
     def add(self,
         x:Tensor,       # input of the layer in the analog network

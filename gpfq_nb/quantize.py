@@ -137,7 +137,7 @@ def solve_layer(
     pairs:Iterable,             # of its two inputs (x, xq), batch by batch; the samples form needs a list
     config:QuantConfig,         # of this layer
     name:str="layer",           # seeds this layer's randomness, and stands in messages
-    known:list=None,            # Gram matrices of the same inputs: (layer, G, C), read and added to
+    known:list=None,            # Gram matrices of the same inputs: (layer, G, D), read and added to
     chunk:int=2**22,            # see `Gram`
 ) -> tuple[Tensor,Alphabet,dict]: # Q in the shape of the weight, its grid, and of the report: `form`, `dead`
     "Quantize one layer's weight"
@@ -155,8 +155,8 @@ def solve_layer(
         try:
             if report.update(form=_form(layer, pairs, config)) or report['form']=="samples": Q,energy = follow(Wk, _source(layer, pairs, config, draw, W.dtype), grid, **options, block=block)
             else:
-                G,C = _gram(layer, pairs, config, draw, W.dtype, known, chunk)
-                Q,energy = solvers[config.method](Wk, G, C, grid, **options),G.diagonal(dim1=-2, dim2=-1)
+                G,C,D = _gram(layer, pairs, config, draw, W.dtype, known, chunk)
+                Q,energy = solvers[config.method](Wk, G, C, grid, **options, D=D),G.diagonal(dim1=-2, dim2=-1)
         except ValueError as e:
             if "not finite" not in str(e): raise
             raise ValueError(f"layer {name}: its inputs are not finite on the calibration data: look for overflow or NaN in the layers before it") from None
@@ -171,18 +171,18 @@ def _form(layer, pairs, config):
     return min(ops, key=ops.get)
 
 def _gram(layer, pairs, config, draw, dtype, known, chunk):
-    "G and C of the layer's inputs, from those of another layer where possible"
+    "G, C and D of the layer's inputs, from those of another layer where possible"
     every = known is not None and isinstance(layer, nn.Conv2d) and config.retain_rate==1 and config.patch_stride=="layer"
-    for other,G,C in known if every else ():
+    for other,G,D in known if every else ():
         if (at := inputs_within(layer, other)) is not None:
-            part = lambda M: M[:,at][...,at]
-            return (G := part(G)),G if C is G else part(C)
+            G,D = (M if M is None else M[:,at][...,at] for M in (G, D))
+            return G,G if D is None else G+D,D
     gram = Gram.for_layer(layer, config.retain_rate, config.patch_stride, draw)
     gram.chunk = chunk
     for x,xq in pairs: gram.add(x.to(dtype), x.to(dtype) if xq is x else xq.to(dtype))
-    G,C = gram.both()
-    if every: known.append((layer, G, C))
-    return G,C
+    G,C,D = gram.all()
+    if every: known.append((layer, G, D))
+    return G,C,D
 
 def _source(layer, pairs, config, draw, dtype):
     "The layer's samples, for `follow`"

@@ -109,15 +109,17 @@ def gpfq(
     lamb:float=0.,                  # λ of the soft threshold
     generator:torch.Generator=None, # of the stochastic rule
     dead:str="msq",                 # columns with no input: round the weight ("msq"), or round 0 ("zero", as the paper's code does)
+    D:Tensor=None,                  # (X-X̃)ᵀX̃ (…, d, d), where it is known to more digits than C - G
     block:int=64,                   # columns decided inside one slab
 ) -> Tensor:                        # Q (…, N, d)
     "Greedy path-following quantization in the Gram domain: same answer as `gpfq_samples`, cost independent of m"
     check_shapes(W, G, C)
-    shape,a,same = W.shape,_grid(alphabet, W),C is G
-    W,G,C = _batched(W, 2),_batched(G, 2),_batched(C, 2)
+    if D is None and C is not G: D = C-G
+    shape,a = W.shape,_grid(alphabet, W)
+    W,G = _batched(W, 2),_batched(G, 2)
     d,g = shape[-1],G.diagonal(dim1=-2, dim2=-1)[:,None]
     scale = torch.where(g>0, 1/g, 0.)                               # (groups, 1, d)
-    V = W if same else W + W@(C-G).triu_()*scale                    # what is known before any column is decided
+    V = W if D is None else W + W@_batched(D, 2).triu()*scale       # what is known before any column is decided
     if dead=="zero": V = torch.where(g>0, V, 0.)
     E,Q = torch.zeros_like(W),torch.zeros_like(W)
     for i in range(0, d, block):
@@ -242,8 +244,7 @@ class Maps(Patches):
             P = P + conv2d_weight(padded(flat, self.conv), (U.shape[1], n//self.unit, *self.conv.kernel_size), U, self.conv.stride, 0, self.conv.dilation, k)
             part.add(flat if dx is None else (xq+dx).flatten(1, 2), flat)
             self.Z.append(xq if dx is None else torch.cat([xq, dx], 2))
-        G,C = part.both()
-        return P.reshape(k, -1, n),G,None if C is G else C-G
+        return P.reshape(k, -1, n),part.G,part.D
     def step(self, E, W):
         conv = self.conv
         for U,Z in zip(self.U, self.Z):

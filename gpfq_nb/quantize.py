@@ -8,7 +8,7 @@ __all__ = ['solvers', 'layer_fields', 'block', 'columns', 'QuantConfig', 'paper'
            'Replay', 'fuse_batchnorms', 'check_model', 'check_batches', 'check_forward', 'QuantResult', 'solver_bytes',
            'plan_memory', 'quantize_model', 'quantize_by_samples']
 
-# %% ../nbs/04_quantize.ipynb #b79758ec
+# %% ../nbs/04_quantize.ipynb #3f4df9b3
 import copy, difflib, fnmatch, math, operator, time, warnings, zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 from .alphabet import Alphabet, code_range, rules
 from .gram import Gram, inputs_within, map_size, patches
 from .reference import gpfq_samples
-from .solvers import Maps, Patches, Rows, follow, gpfq, msq
+from .solvers import Maps, Patches, Rows, follow, gpfq, gptq, msq, qronos, refine
 
 # %% ../nbs/04_quantize.ipynb #78dc734b
-solvers = dict(gpfq=gpfq, msq=msq)
+solvers = dict(gpfq=gpfq, gptq=gptq, qronos=qronos, msq=msq)
 
 @dataclass(frozen=True)
 class QuantConfig:
@@ -42,6 +42,9 @@ class QuantConfig:
     retain_rate:float=1.        # share of each image's patches kept, in convolutions
     patch_stride:str="layer"    # patches at the "layer"'s stride, or "kernel": not overlapping
     dead:str="msq"              # weights whose input is always zero: rounded ("msq") or set to "zero"
+    order:str="given"           # columns in the order "given", or those of most "energy" first
+    damp:float=.01              # of gptq and qronos: this share of the mean energy is added to every column's
+    sweeps:int=0                # of coordinate descent after the solver, at most
     form:str="auto"             # how gpfq computes: from "gram" matrices, from "samples", or whichever takes fewer operations
     fuse_bn:bool=False          # fold each batch norm's scale into the convolution before it
     skip:tuple=()               # layers left in float: names, patterns, or indices
@@ -52,10 +55,14 @@ class QuantConfig:
         object.__setattr__(self, 'skip', (self.skip,) if isinstance(self.skip, (str,int)) else tuple(self.skip))
         code_range(self.bits, self.levels)
         for name,ok in dict(granularity=("channel","layer"), method=tuple(solvers), rounding=("nearest","stochastic"), regularizer=(None,"L1","L0"),
-                            patch_stride=("layer","kernel"), dead=("msq","zero"), form=("auto","gram","samples")).items():
+                            patch_stride=("layer","kernel"), dead=("msq","zero"), order=("given","energy"), form=("auto","gram","samples")).items():
             if getattr(self, name) not in ok: raise ValueError(f"{name} must be one of {ok}, got {getattr(self, name)!r}")
         for name in ('percentile','retain_rate'):
             if not 0<getattr(self, name)<=1: raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        if not self.damp>=0: raise ValueError(f"damp must not be negative, got {self.damp}")
+        if isinstance(self.sweeps, bool) or not isinstance(self.sweeps, int) or self.sweeps<0: raise ValueError(f"sweeps must be a whole number, 0 or more, got {self.sweeps!r}")
+        if self.sweeps and (self.regularizer or self.rounding!="nearest"): raise ValueError("sweeps of coordinate descent undo what a regularizer or stochastic rounding is for: set sweeps=0")
+        if self.method in ("gptq","qronos") and self.regularizer: raise ValueError(f"regularizers belong to gpfq, got method={self.method!r}")
         if not self.scalar>0: raise ValueError(f"scalar must be positive, got {self.scalar}")
         if self.regularizer and not self.lamb>=0: raise ValueError(f"lamb must not be negative, got {self.lamb}")
         if self.regularizer and self.rounding=="stochastic": raise ValueError("stochastic rounding and a regularizer exclude each other: choose one")
@@ -156,16 +163,28 @@ def solve_layer(
             if report.update(form=_form(layer, pairs, config)) or report['form']=="samples": Q,energy = follow(Wk, _source(layer, pairs, config, draw, W.dtype), grid, **options, block=block)
             else:
                 G,C,D = _gram(layer, pairs, config, draw, W.dtype, known, chunk)
-                Q,energy = solvers[config.method](Wk, G, C, grid, **options, D=D),G.diagonal(dim1=-2, dim2=-1)
+                energy = G.diagonal(dim1=-2, dim2=-1)
+                Q = _by_order(Wk, G, D, energy, grid, config, options)
         except ValueError as e:
             if "not finite" not in str(e): raise
             raise ValueError(f"layer {name}: its inputs are not finite on the calibration data: look for overflow or NaN in the layers before it") from None
         report['dead'] = (energy==0).float().mean().item()
     return Q.view_as(layer.weight).to(layer.weight.dtype),a,report
 
+def _by_order(W, G, D, energy, grid, config, options):
+    "Solve and refine, with the columns in the order the config wants"
+    at = energy.argsort(dim=-1, descending=True, stable=True) if config.order=="energy" else torch.arange(W.shape[-1], device=W.device).expand(len(W), -1)
+    take = lambda M: M.take_along_dim(at[:,None,:], 2)
+    if config.order=="energy": W,(G,D) = take(W),(M if M is None else take(M).take_along_dim(at[:,:,None], 1) for M in (G, D))
+    C = G if D is None else G+D
+    more = dict(damp=config.damp) if config.method in ("gptq","qronos") else {}
+    Q = solvers[config.method](W, G, C, grid, **options, **more, D=D)
+    if config.sweeps: Q = refine(Q, W, G, C, grid, config.sweeps, D)
+    return torch.empty_like(Q).scatter_(2, at[:,None,:].expand_as(Q), Q)
+
 def _form(layer, pairs, config):
     "The form to compute in"
-    if config.method!="gpfq" or not isinstance(pairs, list): return "gram"
+    if config.method!="gpfq" or config.order!="given" or config.sweeps or not isinstance(pairs, list): return "gram"
     if config.form!="auto": return config.form
     ops = operations(layer, pairs[0][0], sum(len(x) for x,_ in pairs), config, all(x is xq for x,xq in pairs))
     return min(ops, key=ops.get)

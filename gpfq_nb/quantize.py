@@ -482,10 +482,11 @@ class _Error:
         return (diff/base)**.5 if base>0 else 0. if diff==0 else float('inf')
 
 # %% ../nbs/04_quantize.ipynb #a3150938
-def solver_bytes(W:Tensor, groups:int) -> int:
-    "Bytes that the Gram form of a layer needs: its matrices, as summed and as ordered, and its weights"
+def solver_bytes(W:Tensor, groups:int, config:QuantConfig) -> int:
+    "Bytes that the Gram form of a layer needs: its matrices, as summed, as ordered and as factored, and its weights"
     N,d = W.shape[0],W[0].numel()
-    return 4*(6*groups*d*d + 6*N*d)
+    squares = 6 + 4*(config.method in ("gptq","qronos")) + 2*(config.order=="energy")
+    return 4*(squares*groups*d*d + 6*N*d)
 
 def plan_memory(
     max_memory:int,     # bytes
@@ -493,10 +494,11 @@ def plan_memory(
     graph:fx.Graph,     # None if the model cannot be traced
     x:Tensor,           # one input
     batches:list,
+    configs:dict,       # of the layers, None for one that is skipped
 ) -> tuple:             # (batches, cut as needed; bytes that may be held; numbers to unfold at once)
     "Divide the memory between a batch on its way, the largest layer's matrices, and activations; raises `ValueError` if it is too little"
     budget = .75*max_memory                                                             # a quarter for what the allocator does not give back
-    solver = max(solver_bytes(m.weight, getattr(m, 'groups', 1)) for m in quantizable(model).values())
+    solver = max((solver_bytes(m.weight, getattr(m, 'groups', 1), configs[n]) for n,m in quantizable(model).items() if configs[n]), default=0)
     sizes = list(value_bytes(graph, model, x).values()) if graph else []
     with _hooks(model, quantizable(model), lambda n, v: sizes.append(2*v.numel()*v.element_size())): model(x.clone())
     image = 6*max(sizes)                                                                # some six values at a time: inputs, outputs, workspace
@@ -563,7 +565,7 @@ def quantize_model(
         if config.fuse_bn:
             if graph is None: raise ValueError(f"fuse_bn needs a model that torch.fx can trace ({why})")
             for m in (ref, net): fuse_batchnorms(graph, m)
-        if max_memory is not None: xs,hold,chunk = plan_memory(max_memory, ref, graph, x[:1], xs)
+        if max_memory is not None: xs,hold,chunk = plan_memory(max_memory, ref, graph, x[:1], xs, configs)
         if graph: walk = Walk(graph, ref, net, xs, measure, layout, hold)
         else:
             warnings.warn(f"{type(model).__name__} cannot be traced ({why}): replaying it for each layer, slower, same result")

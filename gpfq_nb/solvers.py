@@ -100,6 +100,12 @@ def _grid(alphabet, W):
     "The grid with its step (groups, N, 1) for weights (…, N, d)"
     return replace(alphabet, step=_batched(alphabet.step.expand(*W.shape[:-1], 1), 2))
 
+def _problem(W, G, C, D, alphabet):
+    "W, G, D (None if the streams agree) and the grid, checked, with their leading axes as one"
+    check_shapes(W, G, C)
+    if D is None and C is not G: D = C-G
+    return _batched(W, 2),_batched(G, 2),None if D is None else _batched(D, 2),_grid(alphabet, W)
+
 # %% ../nbs/03_solvers.ipynb #e7009173
 def gpfq(
     W:Tensor,                       # weights (…, N, d); leading axes are independent problems (groups)
@@ -114,13 +120,10 @@ def gpfq(
     block:int=64,                   # columns decided inside one slab
 ) -> Tensor:                        # Q (…, N, d)
     "Greedy path-following quantization in the Gram domain: same answer as `gpfq_samples`, cost independent of m"
-    check_shapes(W, G, C)
-    if D is None and C is not G: D = C-G
-    shape,a = W.shape,_grid(alphabet, W)
-    W,G = _batched(W, 2),_batched(G, 2)
+    shape,(W,G,D,a) = W.shape,_problem(W, G, C, D, alphabet)
     g = G.diagonal(dim1=-2, dim2=-1)[:,None]
     scale = torch.where(g>0, 1/g, 0.)                               # (groups, 1, d)
-    V = W if D is None else W + W@_batched(D, 2).triu()*scale       # what is known before any column is decided
+    V = W if D is None else W + W@D.triu()*scale                    # what is known before any column is decided
     if dead=="zero": V = torch.where(g>0, V, 0.)
     return _diffuse(V, W, G, scale, a, rounding, lamb, generator, block).view(shape)
 
@@ -264,10 +267,8 @@ def _narrow(conv, c):
 # %% ../nbs/03_solvers.ipynb #de6a34e2
 def _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, block, follow_target):
     "GPTQ on W, or on the least-squares target with the first column of Qronos"
-    check_shapes(W, G, C)
-    if D is None and C is not G: D = C-G
-    shape,a = W.shape,_grid(alphabet, W)
-    W,G = _batched(W, 2),_batched(G, 2).clone()
+    shape,(W,G,D,a) = W.shape,_problem(W, G, C, D, alphabet)
+    G = G.clone()
     g = G.diagonal(dim1=-2, dim2=-1)
     alive = (g>0)[:,None]
     mean = g.mean(-1, keepdim=True)
@@ -276,9 +277,9 @@ def _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, 
     if bad.any(): raise ValueError(f"G is singular to working precision with damp={damp}: use a larger one")
     R,scale = chol.flip(-1, -2),1/chol.diagonal(dim1=-2, dim2=-1).flip(-1)[:,None]      # G = R Rᵀ, R upper triangular
     V = W
-    if follow_target and D is not None: V = W + torch.cholesky_solve((W@_batched(D, 2)).mT.flip(-2), chol).flip(-2).mT
+    if follow_target and D is not None: V = W + torch.cholesky_solve((W@D).mT.flip(-2), chol).flip(-2).mT
     first = V.clone()
-    if V is not W: first[...,0] = W[...,0] + (W@_batched(D, 2)[...,:1])[...,0]/g[:,:1]
+    if V is not W: first[...,0] = W[...,0] + (W@D[...,:1])[...,0]/g[:,:1]
     if dead=="zero": first,V = torch.where(alive, first, 0.),torch.where(alive, V, 0.)
     return _diffuse(first, V, R, scale, a, rounding, lamb, generator, block).view(shape)
 
@@ -312,13 +313,11 @@ def refine(
     block:int=64,       # columns decided inside one slab
 ) -> Tensor:            # Q (…, N, d)
     "Cyclic coordinate descent on the layer's error; columns without input stay as they are"
-    check_shapes(W, G, C)
-    if D is None and C is not G: D = C-G
-    shape,a = W.shape,_grid(alphabet, W)
-    Q,W,G = _batched(Q, 2).clone(),_batched(W, 2),_batched(G, 2)
+    shape,(W,G,D,a) = W.shape,_problem(W, G, C, D, alphabet)
+    Q = _batched(Q, 2).clone()
     g = G.diagonal(dim1=-2, dim2=-1)[:,None]
     scale = torch.where(g>0, 1/g, 0.)
-    WD = 0 if D is None else W@_batched(D, 2)
+    WD = 0 if D is None else W@D
     for _ in range(sweeps):
         R,before = (W-Q)@G + WD,Q.clone()                           # -½ the gradient
         for i in range(0, W.shape[-1], block):

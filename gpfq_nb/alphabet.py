@@ -16,14 +16,14 @@ from fastcore.basics import patch
 @dataclass(frozen=True, eq=False)
 class Alphabet:
     "The values `step*k` for `lo <= k <= hi`; with a `gap`, nonzero values are moved away from zero (see `hard`)"
-    step:Tensor     # δ, a scalar or (N, 1): one per neuron
+    step:Tensor     # δ, a scalar or (N, 1): one per neuron; negative: turned around
     lo:int          # smallest integer code
     hi:int          # largest integer code
     gap:float=0.    # λ of the hard threshold: nonzero values start at ±λ
 
     def __post_init__(self):
         step = torch.as_tensor(self.step, dtype=None if isinstance(self.step, Tensor) else torch.float32)
-        if not (step.isfinite() & (step>0)).all(): raise ValueError(f"an alphabet's step must be positive and finite, got {step}")
+        if not (step.isfinite() & ((step>0) if self.gap else (step!=0))).all(): raise ValueError(f"an alphabet's step must be finite and {'positive' if self.gap else 'not zero'}, got {step}")
         if not self.lo<=0<=self.hi: raise ValueError(f"an alphabet must contain 0: lo <= 0 <= hi, got lo={self.lo}, hi={self.hi}")
         object.__setattr__(self, 'step', step)
 
@@ -48,7 +48,7 @@ def decode(self:Alphabet,
 
 @patch(as_prop=True)
 def values(self:Alphabet) -> Tensor:
-    "All values, in order: `(levels,)`, or `(N, levels)` with a step per neuron"
+    "All values, in the order of their codes: `(levels,)`, or `(N, levels)` with a step per neuron"
     return self.decode(torch.arange(self.lo, self.hi+1, dtype=self.step.dtype, device=self.step.device))
 
 # %% ../nbs/00_alphabet.ipynb #56a9b6cf

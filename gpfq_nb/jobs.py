@@ -7,7 +7,7 @@ __all__ = ['NOT_IN_KEY', 'ARTIFACTS', 'PRESETS', 'CONFIG', 'cell_key', 'check_wr
            'pick_device', 'network_for', 'data_facts', 'save_training', 'train_job', 'quant_config', 'variant_name',
            'load_pair', 'Pick', 'compare', 'histograms', 'save_quantization', 'quantize_job']
 
-# %% ../nbs/22_jobs.ipynb #f4117500
+# %% ../nbs/22_jobs.ipynb #2a9cfa60
 import copy, dataclasses, hashlib, json, os, shutil, tempfile, time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import pandas as pd, torch
 from torch import nn
 
 import gpfq_nb
-from .alphabet import Alphabet
 from .data import ImageData, load_dataset
 from .evaluate import Evaluation, evaluate, logits
 from .files import atomic_write, file_hash, plain, read_json, write_json
@@ -166,11 +165,11 @@ def train_job(
     return save_training(cell, res, images, settings)
 
 # %% ../nbs/22_jobs.ipynb #2091f385
-PRESETS = dict(default=QuantConfig, paper=QuantConfig.paper)
+PRESETS = dict(default=QuantConfig, plain=QuantConfig.plain, paper=QuantConfig.paper)
 CONFIG = tuple(f.name for f in dataclasses.fields(QuantConfig))
 
 def quant_config(
-    preset:str='default', # 'default' | 'paper'
+    preset:str='default', # 'default' | 'plain' | 'paper'
     **changes             # fields of `QuantConfig`; None: as the preset has it
 )->QuantConfig:
     "A preset with some of its fields changed"
@@ -184,8 +183,9 @@ def variant_name(
     **changes # as for `quant_config`
 )->str:
     "Method, preset and changed settings, but for bits and seeds, in few characters"
+    method = changes.get('method')
     more = [f'{k}={v}' for k,v in changes.items() if v not in (None, (), [], {}) and k not in ('bits', 'method', 'seed')]
-    return '_'.join([changes.get('method') or 'gpfq'] + [preset]*(preset != 'default') + more)
+    return '_'.join([method]*bool(method) + [preset]*(preset != 'default' or not method) + more)
 
 # %% ../nbs/22_jobs.ipynb #23c91d1b
 def load_pair(
@@ -232,12 +232,11 @@ def histograms(
 )->pd.DataFrame:    # see `weight_histogram`
     "Weight histograms of three layers, float and quantized"
     if res.config.fuse_bn: fuse_batchnorms(trace(net := copy.deepcopy(net).requires_grad_(False), x)[0], net)
-    configs,names = layer_configs(res.config, list(quantizable(net))), list(res.layers.name[res.layers.method != 'skipped'])
+    names = list(res.alphabets)
     tabs = [pd.DataFrame(columns=['layer', 'what', 'x', 'share'])]
     for n in sorted({names[0], names[len(names)//2], names[-1]}, key=names.index) if names else ():
-        W,Q,c = net.get_submodule(n).weight.detach().flatten(1), res.model.get_submodule(n).weight.detach().flatten(1), configs[n]
-        a = Alphabet.fit(W, c.bits, c.levels, c.granularity, c.scalar, c.percentile, c.lamb if c.regularizer == 'L0' else 0.)
-        tabs.append(weight_histogram(W.cpu(), Q.cpu(), a.step.cpu(), n))
+        W,Q = (m.get_submodule(n).weight.detach().flatten(1).cpu() for m in (net, res.model))
+        tabs.append(weight_histogram(W, Q, res.alphabets[n].step.abs().cpu(), n))
     return pd.concat(tabs[1:] or tabs, ignore_index=True)
 
 # %% ../nbs/22_jobs.ipynb #f548d455
@@ -257,7 +256,9 @@ def save_quantization(
     config = dataclasses.asdict(res.config)
     atomic_write(cell.out/'layers.csv', res.layers.to_csv(index=False))
     atomic_write(cell.out/'histograms.csv', histograms(net, res, images.normalize(images.test.x[:2]).to(pick_device(p['device']))).to_csv(index=False))
-    if save_model: save_weights(res.model, cell.out/'model.safetensors', {k:v for k,v in facts.items() if k != 'float'} | dict(quantization=config, source=source['sha256']))
+    if save_model:
+        grids = {n: (a.step.item(), a.lo, a.hi) for n,a in res.inputs.items()}
+        save_weights(res.model, cell.out/'model.safetensors', {k:v for k,v in facts.items() if k != 'float'} | dict(quantization=config, source=source['sha256']) | (dict(inputs=grids) if grids else {}))
     return close_cell(cell, 'done', variant=p.get('variant') or variant_name(p['preset'], **{k: p.get(k) for k in CONFIG}), model=dict(name=facts['model'], stem=facts['stem']),
         data=data_facts(images), training=facts.get('training'), weights=source, config=config, float=float_, quantized=quantized,
         quantize_seconds=res.seconds,
@@ -281,7 +282,7 @@ def quantize_job(
     device:str|None=None,   # a GPU if there is one
     key:str='',             # given by a sweep
     progress:bool=True,     # show bars
-    preset:str='default',   # 'default' | 'paper'
+    preset:str='default',   # 'default' | 'plain' | 'paper'
     seed:int|None=None,     # of patches and rounding; None: calib_seed
     **config                # further fields of `QuantConfig`: bits, method, levels, ...
 )->dict:                    # the content of result.json

@@ -70,7 +70,9 @@ def make_log(
     rows:list[dict] # of `result_row`
 )->pd.DataFrame:    # sorted, with the types of `COLUMNS` even when empty
     "The tidy table of some rows"
-    df = pd.DataFrame(rows, columns=list(COLUMNS)).astype({c: s.split()[0] for c,s in COLUMNS.items()})
+    df = pd.DataFrame(rows, columns=list(COLUMNS))
+    whole = (pd.to_numeric(df.bits).dropna()%1 == 0).all()               # an average of bits may have a fraction
+    df = df.astype({c: s.split()[0] for c,s in COLUMNS.items()} | ({} if whole else dict(bits='float64')))
     train_first = df.kind.map({'train':0}).fillna(1)
     by = ['data', 'model', 'lr', 'seed', 'variant', 'bits', 'calib', 'calib_seed', 'cell']
     return df.assign(_k=train_first).sort_values(['_k', *by], kind='stable', ignore_index=True).drop(columns='_k')

@@ -7,7 +7,7 @@ __all__ = ['CIFAR_RESNETS', 'SMALL', 'seeded', 'eval_mode', 'hits', 'CifarBlock'
            'cifar_stem', 'set_in_channels', 'model_names', 'create_model', 'save_weights', 'load_weights',
            'check_state', 'load_model']
 
-# %% ../nbs/11_models.ipynb #b3450996
+# %% ../nbs/11_models.ipynb #1ad63a86
 import difflib
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -15,8 +15,10 @@ from pathlib import Path
 
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
+from .alphabet import Alphabet
 from .data import import_torchvision
 from .files import file_hash, load_tensors, save_tensors
+from .inputs import quantize_inputs
 
 # %% ../nbs/11_models.ipynb #00a18dfe
 @contextmanager
@@ -232,4 +234,5 @@ def load_model(
     model = create_model(name, seed=0, **opts)
     check_state(model, state, f"the weights in {path} and the model {name}")
     model.load_state_dict(state, strict=False)
+    quantize_inputs(model, {n: Alphabet(*grid) for n,grid in meta.get('inputs', {}).items()})   # of a network whose layers round their inputs
     return model.eval(), meta

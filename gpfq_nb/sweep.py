@@ -142,7 +142,7 @@ class Study:
     lrs:tuple=(1e-3,)            # learning rates, any notation
     seeds:tuple=(0,)             # of training
     bits:tuple=(4,)
-    variants:dict=field(default_factory=lambda: dict(gpfq={}, msq=dict(method='msq'))) # name -> QuantConfig fields, preset, bits, calib, calib_seeds; lists are grids
+    variants:dict=field(default_factory=lambda: dict(default={}, msq=dict(method='msq'))) # name -> QuantConfig fields, preset, bits, calib, calib_seeds; lists are grids
     calib:tuple=(512,)           # calibration images
     calib_seeds:tuple=(0,)       # of calibration
     train:dict=field(default_factory=dict)    # TrainConfig fields, stem, normalize, ...: parameters of every train cell; lists are grids

@@ -132,10 +132,11 @@ def gpfq_quantize(
     patch_stride:several('patches at the layer\'s stride, or kernel: not overlapping', str)=None,
     dead:several('weights whose input is always zero: msq or zero', str)=None,
     order:several('columns as given, or by energy', str)=None,
-    target:several('follow the weights given, or corrected for the quantized inputs', str)=None,
+    target:several('follow the weights given, or corrected for the quantized inputs, or for a shortcut as well', str)=None,
     damp:several('share of the mean energy added to every column\'s', float)=None,
     search:several('steps to choose from; 0: the fitted one', int)=None,
     flip:several('choose the orientation of uneven grids: yes or no', bool_arg)=None,
+    beam:several('paths that gptq keeps', int)=None,
     sweeps:several('of coordinate descent, at most', int)=None,
     correct:several('batch norms and biases take back means and variances: yes or no', bool_arg)=None,
     act_bits:several('bits of the layers\' inputs; default: float', int)=None,
@@ -154,7 +155,7 @@ def gpfq_quantize(
     rounding = None if stochastic is None else ['stochastic' if v else 'nearest' for v in stochastic]
     options = dict(bits=bits, calib=calib, calib_seed=seed, preset=preset, method=method, levels=levels, granularity=granularity, scalar=scalar, percentile=percentile,
         rounding=rounding, regularizer=regularizer, lamb=lamb, retain_rate=retain_rate, patch_stride=patch_stride, dead=dead,
-        order=order, target=target, damp=damp, search=search, flip=flip, sweeps=sweeps, correct=correct, act_bits=act_bits, fuse_bn=fusion)
+        order=order, target=target, damp=damp, search=search, flip=flip, beam=beam, sweeps=sweeps, correct=correct, act_bits=act_bits, fuse_bn=fusion)
     fixed = dict(weights=weights, data=data, model=model, stem=stem, normalize=parse_normalize(normalize), batch_size=batch_size, augment_calib=augment_calib,
         save_model=not no_model, device=device, skip=[parse_layer(s) for s in skip] if skip else None, overrides=overrides, progress=not quiet)
     log = run_grid(functools.partial(quantize_job, **fixed), out, options)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['solvers', 'layer_fields', 'columns', 'QuantConfig', 'plain', 'paper', 'quantizable', 'match_layers', 'layer_configs',
-           'n_samples', 'operations', 'solve_layer', 'solve_gram', 'trace', 'Walk', 'value_bytes', 'call_order',
-           'layer_input', 'Replay', 'fuse_batchnorms', 'allocate_bits', 'check_model', 'check_batches', 'check_forward',
-           'QuantResult', 'solver_bytes', 'plan_memory', 'quantize_model', 'quantize_by_samples']
+           'n_samples', 'operations', 'solve_layer', 'solve_gram', 'trace', 'Walk', 'value_bytes', 'addend', 'cross',
+           'call_order', 'layer_input', 'Replay', 'fuse_batchnorms', 'allocate_bits', 'check_model', 'check_batches',
+           'check_forward', 'QuantResult', 'solver_bytes', 'plan_memory', 'quantize_model', 'quantize_by_samples']
 
 # %% ../nbs/04_quantize.ipynb #3e269892
 import copy, difflib, fnmatch, math, operator, time, warnings, zlib
@@ -17,12 +17,14 @@ from typing import Iterable
 import pandas as pd
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.grad import conv2d_weight
 from torch.nn.modules.batchnorm import _BatchNorm
+from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .allocate import allocate
 from .alphabet import Alphabet, code_range, rules
 from .correct import correct_batchnorm, correct_bias
-from .gram import Gram, inputs_within, map_size, patches
+from .gram import Gram, inputs_within, map_size, padded, patches
 from .inputs import input_grid, quantize_inputs
 from .reference import gpfq_samples
 from .search import candidates, search
@@ -47,10 +49,11 @@ class QuantConfig:
     patch_stride:str="layer"    # patches at the "layer"'s stride, or "kernel": not overlapping
     dead:str="msq"              # weights whose input is always zero: rounded ("msq") or set to "zero"
     order:str="energy"          # columns in the order "given", or those of most "energy" first
-    target:str="corrected"      # what is followed: the weights "given", or "corrected" for the quantized inputs (qronos does so itself)
+    target:str="shortcut"       # what is followed: the weights "given", or "corrected" for the quantized inputs, or for a "shortcut" added to the output as well
     damp:float=.01              # of the target, gptq and qronos: this share of the mean energy is added to every column's
     search:int=24               # steps to choose from, by the layer's error; 0: the fitted one
     flip:bool=True              # choose the orientation of an uneven grid as well
+    beam:int=16                 # paths that gptq keeps on the chosen step; 1: error diffusion alone
     sweeps:int=4                # of coordinate descent after the solver, at most
     correct:bool=False          # batch norms and biases take back what changed in means and variances
     act_bits:int=None           # of the layers' inputs, on a static grid; None: left in float
@@ -66,10 +69,11 @@ class QuantConfig:
         if self.fractional and not 2<self.bits<8: raise ValueError(f"an average number of bits must lie between 2 and 8, got {self.bits}")
         code_range(2 if self.fractional else self.bits, self.levels)
         for name,ok in dict(granularity=("channel","layer"), method=tuple(solvers), rounding=("nearest","stochastic"), regularizer=(None,"L1","L0"), patch_stride=("layer","kernel"),
-                            dead=("msq","zero"), order=("given","energy"), target=("given","corrected"), flip=(False,True), correct=(False,True), form=("auto","gram","samples")).items():
+                            dead=("msq","zero"), order=("given","energy"), target=("given","corrected","shortcut"), flip=(False,True), correct=(False,True), form=("auto","gram","samples")).items():
             if getattr(self, name) not in ok: raise ValueError(f"{name} must be one of {ok}, got {getattr(self, name)!r}")
         for name in ('percentile','retain_rate'):
             if not 0<getattr(self, name)<=1: raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
+        if isinstance(self.beam, bool) or not isinstance(self.beam, int) or self.beam<1: raise ValueError(f"beam must be a whole number, 1 or more, got {self.beam!r}")
         for name in ('sweeps','search'):
             if isinstance(n := getattr(self, name), bool) or not isinstance(n, int) or n<0: raise ValueError(f"{name} must be a whole number, 0 or more, got {n!r}")
         if not self.damp>=0: raise ValueError(f"damp must not be negative, got {self.damp}")
@@ -78,11 +82,13 @@ class QuantConfig:
         if self.regularizer and not self.lamb>=0: raise ValueError(f"lamb must not be negative, got {self.lamb}")
         if self.regularizer and self.rounding=="stochastic": raise ValueError("stochastic rounding and a regularizer exclude each other: choose one")
         if self.regularizer and self.method in ("gptq","qronos"): raise ValueError(f"regularizers belong to gpfq, got method={self.method!r}: start from QuantConfig.plain")
-        if self.method!="msq" and (self.sweeps or self.search) and (self.regularizer or self.rounding!="nearest"): raise ValueError("searched steps and sweeps of coordinate descent undo what a regularizer or stochastic rounding is for: start from QuantConfig.plain, or set search=0 and sweeps=0")
+        if self.method!="msq" and (self.sweeps or self.search or self.beams) and (self.regularizer or self.rounding!="nearest"): raise ValueError("searched steps, a beam and sweeps of coordinate descent undo what a regularizer or stochastic rounding is for: start from QuantConfig.plain, or set search=0, beam=1 and sweeps=0")
         if self.form=="samples" and not self.walks_samples: raise ValueError("the samples form is plain gpfq's (given order and target, no search, no sweeps): start from QuantConfig.plain, or use form='auto'")
 
     @property
     def fractional(self): "Is `bits` an average?"; return isinstance(self.bits, float)
+    @property
+    def beams(self): "Does the solver keep several paths?"; return self.method=="gptq" and self.beam>1
     @property
     def walks_samples(self): "Can the samples form compute it?"; return (self.method, self.order, self.target, self.search, self.sweeps)==("gpfq", "given", "given", 0, 0)
 
@@ -92,7 +98,7 @@ def plain(
     **changes       # any other field
 ) -> QuantConfig:
     "GPFQ alone, on a grid that reaches each neuron's largest weight"
-    return QuantConfig(**(dict(bits=bits, method="gpfq", order="given", target="given", search=0, flip=False, sweeps=0) | changes))
+    return QuantConfig(**(dict(bits=bits, method="gpfq", order="given", target="given", search=0, flip=False, beam=1, sweeps=0) | changes))
 
 def paper(
     bits:int=4,     # b, with 2^b + 1 levels
@@ -172,6 +178,7 @@ def solve_layer(
     name:str="layer",           # seeds this layer's randomness, and stands in messages
     known:list=None,            # Gram matrices of the same inputs: (layer, G, D), read and added to
     chunk:int=2**22,            # see `Gram`
+    RX:Tensor=None,             # RᵀX̃ (groups, N, d), see `target`
 ) -> tuple[Tensor,Alphabet,dict]: # Q in the shape of the weight, its grid, and of the report: `form`, `dead`
     "Quantize one layer's weight"
     W = layer.weight.detach().flatten(1)
@@ -190,7 +197,7 @@ def solve_layer(
             else:
                 G,D = _gram(layer, pairs, config, draw, W.dtype, known, chunk)
                 energy = G.diagonal(dim1=-2, dim2=-1)
-                Q,grid = solve_gram(Wk, G, D, grid, config, **options)
+                Q,grid = solve_gram(Wk, G, D, grid, config, RX, **options)
         except ValueError as e:
             if "not finite" not in str(e): raise
             raise ValueError(f"layer {name}: its inputs are not finite on the calibration data: look for overflow or NaN in the layers before it") from None
@@ -203,9 +210,10 @@ def solve_gram(
     D:Tensor,               # (X-X̃)ᵀX̃ (groups, d, d); None: the streams agree
     grid:Alphabet,          # fitted, step scalar or (groups, N, 1)
     config:QuantConfig,
+    RX:Tensor=None,         # RᵀX̃ (groups, N, d), see `target`
     **options               # of the solver: rounding, lamb, generator, dead
 ) -> tuple[Tensor,Alphabet]: # Q (groups, N, d) and its grid
-    "Order, target, search, refinement: everything the Gram matrices of a layer are good for"
+    "Order, target, search, beam, refinement: everything the Gram matrices of a layer are good for"
     check_shapes(W, G, G if D is None else D)
     energy = G.diagonal(dim1=-2, dim2=-1)
     n = int((energy>0).sum(-1).max())                               # columns that have an input in some group
@@ -214,9 +222,9 @@ def solve_gram(
     square = lambda M: None if M is None else take(M).take_along_dim(at[:,:,None], 1)
     V,G,D = take(W),square(G),square(D)
     if n:
-        factor = damped(G, config.damp) if config.method=="gptq" or config.method=="qronos" or config.target=="corrected" else None
+        factor = damped(G, config.damp) if config.method in ("gptq","qronos") or config.target!="given" else None
         if options.get('dead')=="zero": V = torch.where(G.diagonal(dim1=-2, dim2=-1)[:,None]>0, V, 0.)
-        if config.target=="corrected" and config.method!="qronos": V,G,D = target(V, D, factor),factor[0],None
+        if config.target!="given" and config.method!="qronos": V,G,D = target(V, D, factor, None if RX is None else take(RX)),factor[0],None
         C,more = G if D is None else G+D,dict(factor=factor) if config.method in ("gptq","qronos") else {}
         def solve(V, grid): return solvers[config.method](V, G, C, grid, **options, **more, D=D)
         def solve_both(V, grid):
@@ -224,6 +232,9 @@ def solve_gram(
             return (Q := solve(V, grid)),layer_error(V, Q, G, D)
         if config.search: Q,grid = search(solve_both, V, grid, candidates(grid, config.search, config.flip))
         else: Q = solve(V, grid)
+        if config.beams:
+            wide = gptq(V, G, C, grid, **options, **more, D=D, block=128, beam=config.beam)
+            Q = torch.where((layer_error(V, wide, G, D)<layer_error(V, Q, G, D))[...,None], wide, Q)
         if config.sweeps: Q = refine(Q, V, G, C, grid, config.sweeps, D)
     out = torch.zeros_like(W) if options.get('dead')=="zero" else grid.round(W, options.get('rounding', 'nearest'), options.get('lamb', 0.), options.get('generator'))
     return (out.scatter_(2, at[:,None,:].expand_as(Q), Q) if n else out),grid
@@ -335,10 +346,13 @@ class Walk:
 
     def _input(self, layer, i):
         "The inputs of a layer for batch i, leaving what is held as it is"
-        env = {b: (c := _copy(v[i][0]), c if v[i][1] is v[i][0] else _copy(v[i][1])) for b,v in self.held.items()}
-        x,xq = self._run(i, env)[layer.all_input_nodes[0]]
+        x,xq = self._known(i)[layer.all_input_nodes[0]]
         self.measure(layer.target, "in", x, xq)
         return x,xq
+
+    def _known(self, i):
+        "All live values of batch i, leaving what is held as it is"
+        return self._run(i, {b: (c := _copy(v[i][0]), c if v[i][1] is v[i][0] else _copy(v[i][1])) for b,v in self.held.items()})
 
     def _run(self, i, env, final=False):
         "The pending operations on batch i"
@@ -384,6 +398,65 @@ def value_bytes(
         args,kw = fx.node.map_arg((n.args, n.kwargs), env.get)
         env[n] = (x.clone() if not out else n.args[0]) if n.op=='placeholder' else _call(n, model, model, args, kw)
         out[n] = 2*sum(v.numel()*v.element_size() for v in (env[n] if isinstance(env[n], (tuple,list)) else [env[n]]) if isinstance(v, Tensor) and n.op!='get_attr')
+
+# %% ../nbs/04_quantize.ipynb #a1f0b202
+def addend(
+    graph:fx.Graph,
+    model:nn.Module,
+    node:fx.Node,   # a layer
+) -> tuple:         # (node, one unit of it in units of the layer's output: (C,) or None for 1), or None
+    "What a layer's output is added to next, if that needs no layer from here on"
+    later,n,unit = [*graph.nodes],node,None
+    later = set(later[later.index(node):])
+    while len(n.users)==1:
+        before,n = n,next(iter(n.users))
+        m = model.get_submodule(n.target) if n.op=='call_module' else None
+        if isinstance(m, _BatchNorm) and m.running_var is not None and unit is None:
+            gain = (m.running_var + m.eps).rsqrt()*(1. if m.weight is None else m.weight)
+            unit = torch.where(gain!=0, 1/gain, 0.)
+        elif m is None and n.target in (operator.add, operator.iadd, torch.add, 'add', 'add_') and not n.kwargs and len(n.all_input_nodes)==2:
+            other = next(a for a in n.all_input_nodes if a is not before)
+            todo = [other]
+            while todo:                                             # what is not known yet must be mere reshaping
+                if (a := todo.pop()) in later:
+                    if a.op=='call_module' and model.get_submodule(a.target).state_dict(): return None
+                    todo += a.all_input_nodes
+            return other,unit
+        elif not isinstance(m, (nn.Identity, nn.Dropout)): return None
+
+@patch
+def beside(self:Walk,
+    name:str,   # the layer just reached
+):              # iterable of R (n, …), batch by batch, None where the streams agree; or None
+    "The errors of what a layer's output is added to, in units of its output"
+    if (found := addend(self.graph, self.ref, self.visited[name])) is None: return None
+    other,unit = found
+    def value(a, env, i):
+        if a not in env:
+            for b in a.all_input_nodes: value(b, env, i)
+            env[a] = self._step(a, env, i)
+        return env[a]
+    def error(i):
+        x,xq = self.held[other][i] if other in self.held and not self.pending else value(other, self._known(i), i)
+        if x is xq: return None
+        return x-xq if unit is None else (x-xq)*unit.view(-1, *[1]*(x.ndim-2))
+    return _Stream(len(self.batches), error)
+
+def cross(
+    layer:nn.Module,
+    pairs:Iterable,     # of its inputs (x, xq), batch by batch
+    errors:Iterable,    # R, batch by batch
+) -> Tensor:            # RᵀX̃ (groups, N, d), or None if there is no error, or none of the output's shape
+    "How the errors beside a layer go with its inputs"
+    k,dtype,total = getattr(layer, 'groups', 1),torch.promote_types(layer.weight.dtype, torch.float32),None
+    for (_,x),r in zip(pairs, errors):
+        if r is None: continue
+        conv = isinstance(layer, nn.Conv2d)
+        if r.shape!=((len(x), len(layer.weight), *map_size(x, layer)) if conv else (*x.shape[:-1], len(layer.weight))): return None
+        x,r = x.to(dtype),r.to(dtype)
+        part = conv2d_weight(padded(x, layer), layer.weight.shape, r, layer.stride, 0, layer.dilation, k) if conv else r.flatten(0, -2).T@x.flatten(0, -2)
+        total = part if total is None else total+part
+    return None if total is None else total.reshape(k, -1, layer.weight[0].numel())
 
 # %% ../nbs/04_quantize.ipynb #fd5ccb6f
 class _Reached(Exception): pass
@@ -568,7 +641,7 @@ class _Error:
 def solver_bytes(W:Tensor, groups:int, config:QuantConfig) -> int:
     "Bytes that the Gram form of a layer needs: its matrices, as summed, as ordered and as factored, and its weights, once for each candidate solved at once"
     N,d = W.shape[0],W[0].numel()
-    squares = 8 + 4*(config.method in ("gptq","qronos") or config.target=="corrected")
+    squares = 8 + 4*(config.method in ("gptq","qronos") or config.target!="given")
     many = min(2*config.search, max(1, 1024*groups//N))
     return 4*(squares*groups*d*d + (6+8*many)*N*d)
 
@@ -636,7 +709,10 @@ def quantize_model(
                 pairs = _Rounded(pairs, inputs[name]) if isinstance(pairs, _Stream) else list(_Rounded(pairs, inputs[name]))
             if id(qlayer.weight) in owner: a = owner[id(qlayer.weight)][1]; note.append(f'shares the weight of {owner[id(qlayer.weight)][0]}')
             else:
-                Q,a,report = solve_layer(layer, pairs, cfg, name, same, chunk)
+                RX = None
+                if cfg.target=="shortcut" and cfg.method in ("gpfq","gptq") and graph and (cfg.retain_rate, cfg.patch_stride)==(1, "layer") and (errors_beside := walk.beside(name)):
+                    if (RX := cross(layer, pairs, errors_beside)) is not None: note.append('makes up for its shortcut')
+                Q,a,report = solve_layer(layer, pairs, cfg, name, same, chunk, RX)
                 qlayer.weight.copy_(Q); owner[id(qlayer.weight)] = name,a
             if cfg.correct and qlayer.bias is not None: correct_bias(layer, qlayer, pairs)
             if cfg.act_bits: quantize_inputs(net, {name: inputs[name]})
@@ -660,7 +736,7 @@ def quantize_model(
             if graph is None: raise ValueError(f"fuse_bn needs a model that torch.fx can trace ({why})")
             for m in (ref, net): fuse_batchnorms(graph, m)
         if max_memory is not None: xs,hold,chunk = plan_memory(max_memory, ref, graph, x[:1], xs, configs)
-        if not graph: warnings.warn(f"{type(model).__name__} cannot be traced ({why}): replaying it for each layer, slower, same result")
+        if not graph: warnings.warn(f"{type(model).__name__} cannot be traced ({why}): replaying it for each layer, slower, {'shortcuts are not made up for' if config.target=='shortcut' else 'same result'}")
         def walk_with(net, measure, also=()):
             return Walk(graph, ref, net, xs, measure, layout, hold, also) if graph else Replay(call_order(ref, x, also), ref, net, xs, measure, layout, hold)
         if config.fractional:

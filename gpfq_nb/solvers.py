@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['msq', 'slab_torch', 'slab', 'check_shapes', 'gpfq', 'follow', 'Rows', 'gpfq_blocked', 'Patches', 'Maps', 'damped',
-           'target', 'gptq', 'qronos', 'layer_error', 'refine']
+           'target', 'gptq', 'qronos', 'slab_beam_torch', 'slab_beam', 'layer_error', 'refine']
 
 # %% ../nbs/03_solvers.ipynb #2b519916
 import math, operator
@@ -126,15 +126,15 @@ def gpfq(
     scale = torch.where(g>0, 1/g, 0.)                               # (groups, 1, d)
     V = W if D is None else W + W@D.triu()*scale                    # what is known before any column is decided
     if dead=="zero": V = torch.where(g>0, V, 0.)
-    return _diffuse(V, W, G, scale, a, rounding, lamb, generator, block)[0].view(shape)
+    return _diffuse(V, W, G, scale, lambda R, T, W, B: slab(R, T, W, a, rounding, lamb, generator), block)[0].view(shape)
 
-def _diffuse(V, W, M, scale, a, rounding, lamb, generator, block):
-    "Round V column by column, adding Σ_{s<t} (w_s-q_s) M_st·scale_t on the way: by blocks; and ‖(W-Q)M‖² of each row, with M's upper triangle"
+def _diffuse(V, W, M, scale, decide, block):
+    "Decide V column by column, adding Σ_{s<t} (w_s-q_s) M_st·scale_t on the way: by blocks; and ‖(W-Q)M‖² of each row, with M's upper triangle"
     E,Q,d,error = torch.zeros_like(W),torch.zeros_like(W),W.shape[-1],0
     for i in range(0, d, block):
         B = slice(i, min(i+block, d))
         P = E[...,:i]@M[:,:i,B]
-        Q[...,B] = slab(V[...,B] + P*scale[...,B], M[:,B,B]*scale[...,B], W[...,B], a, rounding, lamb, generator)
+        Q[...,B] = decide(V[...,B] + P*scale[...,B], M[:,B,B]*scale[...,B], W[...,B], B)
         E[...,B] = W[...,B]-Q[...,B]
         error = error + (P + E[...,B]@M[:,B,B].triu()).square().sum(-1)
     return Q,error
@@ -285,12 +285,14 @@ def target(
     W:Tensor,           # weights (…, N, d)
     D:Tensor,           # (X-X̃)ᵀX̃ (…, d, d); None: the streams agree
     factor:tuple,       # of `damped`
+    RX:Tensor=None,     # RᵀX̃ (…, N, d), with R (…, m, N) the error of what is added to the output
 ) -> Tensor:            # V (…, N, d)
     "The layer's best float weights on the quantized network's inputs"
-    return W if D is None else W + torch.cholesky_solve((W@D).mT.flip(-2), factor[1]).flip(-2).mT
+    S = [M for M in (None if D is None else W@D, RX) if M is not None]
+    return W + torch.cholesky_solve(sum(S).mT.flip(-2), factor[1]).flip(-2).mT if S else W
 
 # %% ../nbs/03_solvers.ipynb #de6a34e2
-def _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, factor, block, error, follow_target):
+def _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, factor, block, error, follow_target, beam=1):
     "GPTQ on W, or on the least-squares target with the first column of Qronos"
     shape,(W,G,D,a) = W.shape,_problem(W, G, C, D, alphabet)
     alive = (G.diagonal(dim1=-2, dim2=-1)>0)[:,None]
@@ -300,16 +302,81 @@ def _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, 
     first = V.clone()
     if V is not W: first[...,0] = W[...,0] + (W@D[...,:1])[...,0]/G[...,:1,0]
     if dead=="zero": first,V = torch.where(alive, first, 0.),torch.where(alive, V, 0.)
-    Q,e = _diffuse(first, V, R, scale, a, rounding, lamb, generator, block)
+    if beam>1 and (rounding!="nearest" or a.gap): raise ValueError(f"a beam keeps the paths of least error, which is nearest rounding on an even grid: got rounding={rounding!r}, gap={a.gap}; use beam=1")
+    def decide(R, T, W, B): return slab(R, T, W, a, rounding, lamb, generator) if beam==1 else slab_beam(R, T, W, a, scale[:,0,B]**-2, beam)
+    Q,e = _diffuse(first, V, R, scale, decide, block)
     return (Q.view(shape),e.view(shape[:-1])) if error else Q.view(shape)
 
-def gptq(W, G, C, alphabet, rounding="nearest", lamb=0., generator=None, dead="msq", D=None, damp=.01, factor=None, block=64, error=False) -> Tensor:
-    "GPTQ (Frantar et al. 2022): error diffusion towards X̃W, blind to what earlier layers did; arguments of `gpfq`; `damp`, λ, or `damped`'s factor; with `error` also each neuron's (v-q)ᵀ(G+λI)(v-q)"
-    return _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, factor, block, error, False)
+def gptq(W, G, C, alphabet, rounding="nearest", lamb=0., generator=None, dead="msq", D=None, damp=.01, factor=None, block=64, error=False, beam=1) -> Tensor:
+    "GPTQ (Frantar et al. 2022): error diffusion towards X̃W, blind to what earlier layers did; arguments of `gpfq`; `damp`, λ, or `damped`'s factor; with `error` also each neuron's (v-q)ᵀ(G+λI)(v-q); `beam`, paths kept inside a block"
+    return _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, factor, block, error, False, beam)
 
 def qronos(W, G, C, alphabet, rounding="nearest", lamb=0., generator=None, dead="msq", D=None, damp=.01, factor=None, block=64, error=False) -> Tensor:
     "Qronos (Zhang et al. 2025): error diffusion towards XW; arguments as for `gptq`"
     return _least_squares(W, G, C, alphabet, rounding, lamb, generator, dead, D, damp, factor, block, error, True)
+
+# %% ../nbs/03_solvers.ipynb #7be40b02
+def slab_beam_torch(
+    R:Tensor,           # (groups, N, B)
+    T:Tensor,           # (groups, B, B), read above the diagonal
+    W:Tensor,           # weights (groups, N, B)
+    alphabet:Alphabet,  # the grid
+    weight:Tensor,      # L_tt² (groups, B)
+    beam:int,           # K
+    tries:int=4,        # neighbouring values tried in each path
+) -> Tensor:            # Q (groups, N, B)
+    "`slab_torch` with several paths, on any device"
+    codes = torch.arange(min(tries, alphabet.levels), device=R.device)
+    s,top = alphabet.step.to(R.dtype).expand(*R.shape[:2], 1)[...,None],alphabet.hi-len(codes)+1
+    R,Q = (M[:,:,None].repeat(1, 1, beam, 1) for M in (R, torch.zeros_like(R)))
+    cost = torch.full(R.shape[:3], float('inf'), dtype=R.dtype, device=R.device)
+    cost[...,0] = 0
+    for t in range(R.shape[-1]):
+        x = R[...,t,None]
+        q = ((x/s).floor()-1).clamp(alphabet.lo, top).add(codes)*s                          # (groups, N, K, tries)
+        cost,i = (cost[...,None] + weight[:,None,None,t,None]*(x-q)**2).flatten(2).topk(beam, largest=False)
+        path = (i//len(codes))[...,None]
+        R,Q = (M.take_along_dim(path, 2) for M in (R, Q))
+        Q[...,t] = q.flatten(2).take_along_dim(i, 2)
+        R[...,t+1:] += (W[:,:,None,t]-Q[...,t])[...,None]*T[:,None,None,t,t+1:]
+    return Q.take_along_dim(cost.argmin(2)[...,None,None], 2)[:,:,0]
+
+# %% ../nbs/03_solvers.ipynb #7be40b04
+@njit(nogil=True, cache=True, fastmath={'contract','reassoc','nsz'})
+def _beam_rows(R, T, W, step, weight, lo, hi, tries, K, Q):
+    groups,N,B = R.shape
+    E,C,E2,C2 = np.zeros((K,B), R.dtype),np.zeros((K,B), R.dtype),np.zeros((K,B), R.dtype),np.zeros((K,B), R.dtype)
+    cost,best,code,parent = np.zeros(K, R.dtype),np.zeros(K, R.dtype),np.zeros(K, R.dtype),np.zeros(K, np.int64)
+    for g in range(groups):
+        for n in range(N):
+            s,live,cost[0] = step[g,n],1,0
+            for t in range(B):
+                m = 0
+                for k in range(live):
+                    x = R[g,n,t]
+                    for u in range(t): x += E[k,u]*T[g,t,u]
+                    first = min(max(np.floor(x/s)-1, lo), hi-tries+1)
+                    for j in range(tries):
+                        c = cost[k] + weight[g,t]*(x-(first+j)*s)**2
+                        if m==K and c>=best[K-1]: continue
+                        i = min(m, K-1)
+                        while i>0 and best[i-1]>c: best[i],code[i],parent[i] = best[i-1],code[i-1],parent[i-1]; i -= 1
+                        best[i],code[i],parent[i],m = c,first+j,k,min(m+1, K)
+                live = m
+                for i in range(live):
+                    k = parent[i]
+                    for u in range(t): E2[i,u] = E[k,u]; C2[i,u] = C[k,u]
+                    E2[i,t],C2[i,t],cost[i] = W[g,n,t]-code[i]*s,code[i],best[i]
+                E,C,E2,C2 = E2,C2,E,C
+            for t in range(B): Q[g,n,t] = C[0,t]*s
+
+def slab_beam(R, T, W, alphabet, weight, beam, tries=4) -> Tensor:
+    "`slab_beam_torch`, compiled where the tensors are on the CPU"
+    if R.device.type!='cpu' or R.dtype not in (torch.float32, torch.float64): return slab_beam_torch(R, T, W, alphabet, weight, beam, tries)
+    Q,num = torch.empty_like(W, memory_format=torch.contiguous_format),lambda v: R.new_tensor(float(v)).numpy()[()]
+    step = alphabet.column().step.to(R.dtype).expand(R.shape[:2])
+    _beam_rows(*(M.contiguous().numpy() for M in (R, T.mT, W, step, weight)), num(alphabet.lo), num(alphabet.hi), min(tries, alphabet.levels), beam, Q.numpy())
+    return Q
 
 # %% ../nbs/03_solvers.ipynb #85d97fa6
 def layer_error(

@@ -230,10 +230,11 @@ def solve_gram(
         def solve_both(V, grid):
             if factor is not None and D is None and config.method!="gpfq": return solvers[config.method](V, G, C, grid, **options, **more, error=True)
             return (Q := solve(V, grid)),layer_error(V, Q, G, D)
-        if config.search: Q,grid = search(solve_both, V, grid, candidates(grid, config.search, config.flip))
+        small = V.numel()*n <= 2**25                                # a layer that takes no time is solved without economies
+        if config.search: Q,grid = search(solve_both, V, grid, candidates(grid, config.search, config.flip), 1 if small else 4)
         else: Q = solve(V, grid)
         if config.beams:
-            wide = gptq(V, G, C, grid, **options, **more, D=D, block=128, beam=config.beam)
+            wide = gptq(V, G, C, grid, **options, **more, D=D, block=n if small else 128, beam=config.beam)
             Q = torch.where((layer_error(V, wide, G, D)<layer_error(V, Q, G, D))[...,None], wide, Q)
         if config.sweeps: Q = refine(Q, V, G, C, grid, config.sweeps, D)
     out = torch.zeros_like(W) if options.get('dead')=="zero" else grid.round(W, options.get('rounding', 'nearest'), options.get('lamb', 0.), options.get('generator'))

@@ -28,19 +28,28 @@ def search(
     W:Tensor,           # weights (groups, N, d)
     alphabet:Alphabet,  # the fitted grid, step scalar or (groups, N, 1)
     ratios:Tensor,      # candidates, as multiples of its step
+    coarse:int=4,       # every fourth first, then the two on either side of the best; 1: all of them
     rows:int=1024,      # neurons solved at once, about
 ) -> tuple[Tensor,Alphabet]: # Q and the grid it lies on
     "Of several grids the one of least layer error: for each neuron, or for all where they share a step"
     k,N,_ = W.shape
-    shared,step = alphabet.step.ndim==0,alphabet.step.expand(k, N, 1)
-    best = None
-    for r in ratios.to(W).split(max(1, rows//N)):
-        steps,V = step[:,None]*r[:,None,None],W[:,None].expand(-1, len(r), -1, -1)          # (groups, candidates, N, …)
-        Q,err = solve(V.flatten(1, 2), replace(alphabet, step=steps.flatten(1, 2)))
-        Q,err = Q.view_as(V),err.view(k, len(r), N)
-        if shared: err = err.sum((0, 2), keepdim=True).expand_as(err)
-        err,i = err.min(1)
-        new = err,*(M.take_along_dim(i[:,None,:,None], 1)[:,0] for M in (Q, steps))
-        better = None if best is None else err<best[0]
-        best = new if best is None else tuple(torch.where(better.view(k, N, *[1]*(M.ndim-2)), M, B) for M,B in zip(new, best))
+    shared,step,ratios = alphabet.step.ndim==0,alphabet.step.expand(k, N, 1),ratios.to(W)
+    n,best = int((ratios>0).sum()),None                             # candidates of one orientation
+    def attempt(best, at):
+        "The better of what was found before and candidates `at` (groups, c, N)"
+        for i in at.split(max(1, rows//N), 1):
+            steps,V = step[:,None]*ratios[i][...,None],W[:,None].expand(-1, i.shape[1], -1, -1)
+            Q,err = solve(V.flatten(1, 2), replace(alphabet, step=steps.flatten(1, 2)))
+            Q,err = Q.view_as(V),err.view(k, -1, N)
+            if shared: err = err.sum((0, 2), keepdim=True).expand_as(err)
+            err,j = err.min(1)
+            new = err,*(M.take_along_dim(j[:,None,:,None], 1)[:,0] for M in (Q, steps, i[...,None]))
+            best = new if best is None else tuple(torch.where((err<best[0]).view(k, N, *[1]*(M.ndim-2)), M, B) for M,B in zip(new, best))
+        return best
+    span = lambda *a: torch.arange(*a, device=W.device)
+    best = attempt(None, (span(0, len(ratios), n)[:,None] + span(0, n, coarse)).view(1, -1, 1).expand(k, -1, N))
+    if coarse>1:
+        at,beside = best[3][:,None,:,0],[o for o in range(-(coarse//2), coarse//2+1) if o]
+        first = at//n*n
+        best = attempt(best, (at + torch.tensor(beside, device=W.device)[:,None]).clamp(first, first+n-1))
     return best[1],replace(alphabet, step=best[2].flatten()[0] if shared else best[2])

@@ -321,7 +321,7 @@ def slab_beam_torch(
     T:Tensor,           # (groups, B, B), read above the diagonal
     W:Tensor,           # weights (groups, N, B)
     alphabet:Alphabet,  # the grid
-    weight:Tensor,      # L_tt² (groups, B)
+    weight:Tensor,      # Δ_tt (groups, B)
     beam:int,           # K
     tries:int=4,        # neighbouring values tried in each path
 ) -> Tensor:            # Q (groups, N, B)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['solvers', 'layer_fields', 'columns', 'QuantConfig', 'plain', 'paper', 'quantizable', 'match_layers', 'layer_configs',
-           'n_samples', 'operations', 'solve_layer', 'solve_gram', 'trace', 'Walk', 'value_bytes', 'addend', 'cross',
-           'call_order', 'layer_input', 'Replay', 'fuse_batchnorms', 'allocate_bits', 'check_model', 'check_batches',
-           'check_forward', 'QuantResult', 'solver_bytes', 'plan_memory', 'quantize_model', 'quantize_by_samples']
+           'n_samples', 'operations', 'solve_layer', 'solve_gram', 'trace', 'Walk', 'value_bytes', 'call_order',
+           'layer_input', 'Replay', 'addend', 'cross', 'fuse_batchnorms', 'allocate_bits', 'check_model',
+           'check_batches', 'check_forward', 'QuantResult', 'solver_bytes', 'plan_memory', 'quantize_model',
+           'quantize_by_samples']
 
 # %% ../nbs/04_quantize.ipynb #3e269892
 import copy, difflib, fnmatch, math, operator, time, warnings, zlib
@@ -400,65 +401,6 @@ def value_bytes(
         env[n] = (x.clone() if not out else n.args[0]) if n.op=='placeholder' else _call(n, model, model, args, kw)
         out[n] = 2*sum(v.numel()*v.element_size() for v in (env[n] if isinstance(env[n], (tuple,list)) else [env[n]]) if isinstance(v, Tensor) and n.op!='get_attr')
 
-# %% ../nbs/04_quantize.ipynb #a1f0b202
-def addend(
-    graph:fx.Graph,
-    model:nn.Module,
-    node:fx.Node,   # a layer
-) -> tuple:         # (node, one unit of it in units of the layer's output: (C,) or None for 1), or None
-    "What a layer's output is added to next, if that needs no layer from here on"
-    later,n,unit = [*graph.nodes],node,None
-    later = set(later[later.index(node):])
-    while len(n.users)==1:
-        before,n = n,next(iter(n.users))
-        m = model.get_submodule(n.target) if n.op=='call_module' else None
-        if isinstance(m, _BatchNorm) and m.running_var is not None and unit is None:
-            gain = (m.running_var + m.eps).rsqrt()*(1. if m.weight is None else m.weight)
-            unit = torch.where(gain!=0, 1/gain, 0.)
-        elif m is None and n.target in (operator.add, operator.iadd, torch.add, 'add', 'add_') and not n.kwargs and len(n.all_input_nodes)==2:
-            other = next(a for a in n.all_input_nodes if a is not before)
-            todo = [other]
-            while todo:                                             # what is not known yet must be mere reshaping
-                if (a := todo.pop()) in later:
-                    if a.op=='call_module' and model.get_submodule(a.target).state_dict(): return None
-                    todo += a.all_input_nodes
-            return other,unit
-        elif not isinstance(m, (nn.Identity, nn.Dropout)): return None
-
-@patch
-def beside(self:Walk,
-    name:str,   # the layer just reached
-):              # iterable of R (n, …), batch by batch, None where the streams agree; or None
-    "The errors of what a layer's output is added to, in units of its output"
-    if (found := addend(self.graph, self.ref, self.visited[name])) is None: return None
-    other,unit = found
-    def value(a, env, i):
-        if a not in env:
-            for b in a.all_input_nodes: value(b, env, i)
-            env[a] = self._step(a, env, i)
-        return env[a]
-    def error(i):
-        x,xq = self.held[other][i] if other in self.held and not self.pending else value(other, self._known(i), i)
-        if x is xq: return None
-        return x-xq if unit is None else (x-xq)*unit.view(-1, *[1]*(x.ndim-2))
-    return _Stream(len(self.batches), error)
-
-def cross(
-    layer:nn.Module,
-    pairs:Iterable,     # of its inputs (x, xq), batch by batch
-    errors:Iterable,    # R, batch by batch
-) -> Tensor:            # RᵀX̃ (groups, N, d), or None if there is no error, or none of the output's shape
-    "How the errors beside a layer go with its inputs"
-    k,dtype,total = getattr(layer, 'groups', 1),torch.promote_types(layer.weight.dtype, torch.float32),None
-    for (_,x),r in zip(pairs, errors):
-        if r is None: continue
-        conv = isinstance(layer, nn.Conv2d)
-        if r.shape!=((len(x), len(layer.weight), *map_size(x, layer)) if conv else (*x.shape[:-1], len(layer.weight))): return None
-        x,r = x.to(dtype),r.to(dtype)
-        part = conv2d_weight(padded(x, layer), layer.weight.shape, r, layer.stride, 0, layer.dilation, k) if conv else r.flatten(0, -2).T@x.flatten(0, -2)
-        total = part if total is None else total+part
-    return None if total is None else total.reshape(k, -1, layer.weight[0].numel())
-
 # %% ../nbs/04_quantize.ipynb #fd5ccb6f
 class _Reached(Exception): pass
 
@@ -513,6 +455,67 @@ class Replay:
             yield name,None,pairs
             f,fq = self.ref.get_submodule(name),self.net.get_submodule(name)
             for x,xq in pairs: self.measure(name, "out", f(x), fq(xq))
+
+# %% ../nbs/04_quantize.ipynb #a1f0b202
+def addend(
+    graph:fx.Graph,
+    model:nn.Module,
+    node:fx.Node,   # a layer
+) -> tuple:         # (node, one unit of it in units of the layer's output: (C,) or None for 1), or None
+    "What a layer's output is added to next, if that needs no layer from here on"
+    later,n,unit = [*graph.nodes],node,None
+    later = set(later[later.index(node):])
+    while len(n.users)==1:
+        before,n = n,next(iter(n.users))
+        m = model.get_submodule(n.target) if n.op=='call_module' else None
+        if isinstance(m, _BatchNorm) and m.running_var is not None and unit is None:
+            gain = (m.running_var + m.eps).rsqrt()*(1. if m.weight is None else m.weight)
+            unit = torch.where(gain!=0, 1/gain, 0.)
+        elif m is None and n.target in (operator.add, operator.iadd, torch.add, 'add', 'add_') and not n.kwargs and len(n.all_input_nodes)==2:
+            other = next(a for a in n.all_input_nodes if a is not before)
+            todo = [other]
+            while todo:                                             # what is not known yet must be mere reshaping
+                if (a := todo.pop()) in later:
+                    if a.op=='call_module' and model.get_submodule(a.target).state_dict(): return None
+                    todo += a.all_input_nodes
+            return other,unit
+        elif not isinstance(m, (nn.Identity, nn.Dropout)): return None
+
+# %% ../nbs/04_quantize.ipynb #a1f0b205
+@patch
+def beside(self:Walk,
+    name:str,   # the layer just reached
+):              # iterable of R (n, …), batch by batch, None where the streams agree; or None
+    "The errors of what a layer's output is added to, in units of its output"
+    if (found := addend(self.graph, self.ref, self.visited[name])) is None: return None
+    other,unit = found
+    def value(a, env, i):
+        if a not in env:
+            for b in a.all_input_nodes: value(b, env, i)
+            env[a] = self._step(a, env, i)
+        return env[a]
+    def error(i):
+        x,xq = self.held[other][i] if other in self.held and not self.pending else value(other, self._known(i), i)
+        if x is xq: return None
+        return x-xq if unit is None else (x-xq)*unit.view(-1, *[1]*(x.ndim-2))
+    return _Stream(len(self.batches), error)
+
+# %% ../nbs/04_quantize.ipynb #a1f0b206
+def cross(
+    layer:nn.Module,
+    pairs:Iterable,     # of its inputs (x, xq), batch by batch
+    errors:Iterable,    # R, batch by batch
+) -> Tensor:            # RᵀX̃ (groups, N, d), or None if there is no error, or none of the output's shape
+    "How the errors beside a layer go with its inputs"
+    k,dtype,total = getattr(layer, 'groups', 1),torch.promote_types(layer.weight.dtype, torch.float32),None
+    for (_,x),r in zip(pairs, errors):
+        if r is None: continue
+        conv = isinstance(layer, nn.Conv2d)
+        if r.shape!=((len(x), len(layer.weight), *map_size(x, layer)) if conv else (*x.shape[:-1], len(layer.weight))): return None
+        x,r = x.to(dtype),r.to(dtype)
+        part = conv2d_weight(padded(x, layer), layer.weight.shape, r, layer.stride, 0, layer.dilation, k) if conv else r.flatten(0, -2).T@x.flatten(0, -2)
+        total = part if total is None else total+part
+    return None if total is None else total.reshape(k, -1, layer.weight[0].numel())
 
 # %% ../nbs/04_quantize.ipynb #bf645127
 def fuse_batchnorms(

@@ -1,7 +1,11 @@
 # docker build -t gpfq_nb .
-# docker run --rm -v "$PWD/runs:/project/runs" -v "$PWD/data:/project/data" gpfq_nb gpfq_sweep --help
+# mkdir -p runs data
+# docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/runs:/project/runs" -v "$PWD/data:/project/data" gpfq_nb gpfq_sweep --help
 #
-# The same for gpfq_train, gpfq_quantize, gpfq_plots and gpfq_report. `--user "$(id -u)"` makes what is written yours.
+# The same for gpfq_train, gpfq_quantize, gpfq_plots and gpfq_report. `--user` makes what is written yours; the two host
+# folders must be yours too, so make them first. `--gpus all`, before the image's name, lends it the host's NVIDIA GPUs.
+# Decoded and downloaded images are kept in /project/data: with that folder on the host, CIFAR-10 is fetched once.
+#
 # An index that has torch for CPUs makes the image gigabytes smaller: --build-arg PIP_EXTRA_INDEX_URL=…
 FROM python:3.11-slim
 
@@ -20,10 +24,13 @@ COPY gpfq_nb gpfq_nb
 COPY nbs/cells nbs/cells
 RUN pip install --no-deps --no-build-isolation .
 
-# a home that any user may write to, for `docker run --user`
+# a home that any user may write to, for `docker run --user`; what libraries keep for themselves lies below .cache
 WORKDIR /project
-ENV HOME=/project
-RUN useradd --home-dir /project gpfq && mkdir -p runs data && chmod 1777 . runs data
+ENV HOME=/project GPFQ_CACHE=/project/data
+ENV XDG_CACHE_HOME=/project/.cache MPLCONFIGDIR=/project/.cache/matplotlib NUMBA_CACHE_DIR=/project/.cache/numba \
+    IPYTHONDIR=/project/.cache/ipython JUPYTER_RUNTIME_DIR=/project/.cache/jupyter JUPYTER_DATA_DIR=/project/.cache/jupyter-data \
+    JUPYTER_CONFIG_DIR=/project/.cache/jupyter-config TORCH_HOME=/project/.cache/torch
+RUN useradd --home-dir /project gpfq && mkdir -p runs data .cache && chmod 1777 . runs data .cache
 USER gpfq
 VOLUME /project/runs /project/data
 CMD ["gpfq_sweep", "--help"]

@@ -2,7 +2,9 @@
 
 Its instructions are carried out in a scratch folder: FROM is a fresh virtual environment of the same Python, COPY copies what
 .dockerignore lets through, RUN runs with the image's absolute paths moved into the scratch folder, and then each console
-script is started as the image's user would. What needs root or a kernel is not tried: `useradd` is left out, USER is not switched.
+script is started as the image's user would. The folders that ENV names are made and written to, the data cache must lie in a volume,
+and the libraries must keep their files where ENV says. What needs root or a kernel is not tried: `useradd` is left out, USER is not
+switched; instead every folder that is written to must let any user write.
 
     python tools/check_dockerfile.py [--keep]
 """
@@ -28,8 +30,26 @@ def context():
     rules = [l for l in (root/'.dockerignore').read_text().splitlines() if l and not l.startswith('#')]
     return [f for f in git.stdout.splitlines() if (root/f).is_file() and admitted(f, rules)]
 
+# what a user's run writes, by the libraries' own account; torch's and numba's are read from the environment alone
+ASK = """
+import jupyter_core.paths, matplotlib, IPython.paths
+from gpfq_nb.data import cache_dir
+print(cache_dir(), matplotlib.get_configdir(), matplotlib.get_cachedir(), jupyter_core.paths.jupyter_runtime_dir(), IPython.paths.get_ipython_dir(), sep=chr(10))
+"""
+
+def check_volumes(volumes, env):
+    "The data cache must outlive the container: it lies in a volume"
+    cache = env.get('GPFQ_CACHE', '')
+    if not any((cache+'/').startswith(v+'/') for v in volumes): sys.exit(f'GPFQ_CACHE is {cache or "not set"}: expected a folder in one of the volumes {" ".join(volumes)}')
+
+def check_writable(folder, top):
+    "Any user may write to `folder`, or make it: it, or the nearest folder above it that is there, is open to all"
+    here = Path(folder)
+    while not here.is_dir(): here = here.parent
+    if not str(here).startswith(str(top)) or here.stat().st_mode & 0o777 != 0o777: sys.exit(f'{folder}: only its owner may write there, and `docker run --user` is somebody else')
+
 def main(scratch):
-    files,cwd,tops = context(),'/',set()
+    files,cwd,tops,volumes = context(),'/',set(),[]
     env = {k:v for k,v in os.environ.items() if re.match('PIP_|SSL_|REQUESTS_CA|PATH$|LANG$|.*_proxy$', k, re.I)}
     steps = instructions((root/'Dockerfile').read_text())
     for what,rest in steps:     # absolute paths that belong to the image
@@ -57,9 +77,24 @@ def main(scratch):
                     to.parent.mkdir(parents=True, exist_ok=True); shutil.copy(root/f, to)
         elif what=='RUN': sh(inside(re.sub(r'useradd [^&]*&&', '', rest)).replace('pip install', 'pip install -qq'))
         elif what=='VOLUME':
-            for p in rest.split(): (at(p)/'probe').write_text(''); (at(p)/'probe').unlink()
+            volumes = rest.split()
+            for v in env.values():
+                if v.startswith(inside('/project')): check_writable(v, scratch)
+            for p in volumes:
+                (at(p)/'probe').write_text('')
+                (at(p)/'probe').unlink()
         elif what=='CMD': sh(json.loads(rest), stdout=subprocess.DEVNULL)
         elif what not in ('ARG','USER'): sys.exit(f'{what}: this check does not know the instruction')
+
+    print('folders that ENV names:', flush=True)
+    check_volumes([inside(v) for v in volumes], env)
+    named = {k: v for k,v in env.items() if v.startswith(inside('/project'))}
+    for k in ('HOME','GPFQ_CACHE','XDG_CACHE_HOME','MPLCONFIGDIR','NUMBA_CACHE_DIR','IPYTHONDIR','JUPYTER_RUNTIME_DIR'):
+        if k not in named: sys.exit(f'ENV {k}: expected a folder below /project, where any user may write')
+    told = subprocess.run(['python','-c',ASK], cwd=inside(cwd), env=env, check=True, capture_output=True, text=True).stdout.split()
+    for folder in told:
+        if folder not in named.values(): sys.exit(f'a library keeps its files in {folder}: expected one of the folders that ENV names')
+    print(*(f'  {k} {v.removeprefix(str(scratch))}' for k,v in named.items()), sep='\n')
 
     ini = ConfigParser(); ini.read(root/'settings.ini')
     for name in re.findall(r'^\s*(\w+)=', ini['DEFAULT']['console_scripts'], flags=re.M):

@@ -6,7 +6,7 @@
 __all__ = ['MAX_IMAGE_PIXELS', 'MAX_MEMBER', 'MAX_UNPACKED', 'MAX_RATIO', 'FREE_UNPACKED', 'MAX_CLASSES', 'IMAGES', 'FORMATS',
            'MANIFESTS', 'PACKED', 'OutOfBounds', 'unpack_bound', 'check_size', 'check_pixels', 'pixels',
            'centre_square', 'decode', 'Entry', 'path_parts', 'is_hidden', 'is_image', 'is_wanted', 'walk',
-           'check_member', 'folder_files', 'StrictInfo', 'Unpacked', 'unpacked', 'archive_kind', 'members',
+           'check_member', 'folder_files', 'StrictInfo', 'BoundedReader', 'unpacked', 'archive_kind', 'members',
            'archive_files', 'read_manifest', 'few', 'check_manifest', 'Found', 'place', 'add_image', 'add_entry',
            'collect', 'check_found', 'channels_first', 'folder_tensors']
 
@@ -206,7 +206,7 @@ class StrictInfo(tarfile.TarInfo):
 
 # %% ../nbs/09b_images.ipynb #185a994f
 @dataclass
-class Unpacked:
+class BoundedReader:
     "The bytes of a file, unpacked, in order and up to a bound"
     stream:BinaryIO # of unpacked bytes
     name:str        # of the file, for the message
@@ -234,14 +234,14 @@ PACKED = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\0': lzma.open} # 
 def unpacked(
     path:Path,   # a file
     raw:BinaryIO # the same, open
-)->Unpacked:
+)->BoundedReader:
     "A file's bytes, unpacked if it is compressed by gzip, bzip2 or xz"
     start = raw.read(8)
     raw.seek(0)
     reader = next((r for magic,r in PACKED.items() if start.startswith(magic)), None)
     size = path.stat().st_size
-    if reader is None: return Unpacked(raw, path.name, MAX_UNPACKED, size)
-    return Unpacked(reader(raw), path.name, unpack_bound(size), None)
+    if reader is None: return BoundedReader(raw, path.name, MAX_UNPACKED, size)
+    return BoundedReader(reader(raw), path.name, unpack_bound(size), None)
 
 # %% ../nbs/09b_images.ipynb #124823ef
 def archive_kind(
@@ -254,7 +254,7 @@ def archive_kind(
 
 # %% ../nbs/09b_images.ipynb #5cc9ee28
 def members(
-    stream:Unpacked # of a tar archive
+    stream:BoundedReader # of a tar archive
 )->Iterator[Entry]:
     "The members of a tar archive in its order, to its end; raises errors of many kinds if it is damaged"
     with tarfile.open(fileobj=stream, mode='r|', tarinfo=StrictInfo) as t:

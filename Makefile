@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check
 DEMO   := --study digits
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lab env export readme docs wheel dockercheck constraints clean
+.PHONY: help demo test slow chaos lab env export readme docs wheel dockercheck constraints clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ test: $(READY) ## everything that CI checks: derived files, site, notebooks, pro
 
 slow: $(READY) ## the notebooks, with the cells marked `#| slow`
 	@$(BIN)/python -m pytest --slow tests/test_notebooks.py
+
+chaos: $(READY) ## kill sweeps at random, sixty times, and count what is lost: about ten minutes
+	@$(BIN)/python tools/chaos.py
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=nbs

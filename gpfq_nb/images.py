@@ -6,20 +6,20 @@
 __all__ = ['MAX_IMAGE_PIXELS', 'MAX_MEMBER', 'MAX_UNPACKED', 'MAX_RATIO', 'FREE_UNPACKED', 'MAX_CLASSES', 'IMAGES', 'FORMATS',
            'MANIFESTS', 'PACKED', 'OutOfBounds', 'unpack_bound', 'check_size', 'check_pixels', 'pixels',
            'centre_square', 'decode', 'Entry', 'path_parts', 'is_hidden', 'is_image', 'is_wanted', 'walk',
-           'check_member', 'folder_files', 'StrictInfo', 'BoundedReader', 'unpacked', 'archive_kind', 'members',
-           'archive_files', 'read_manifest', 'few', 'check_manifest', 'Found', 'place', 'add_image', 'add_entry',
-           'collect', 'check_found', 'channels_first', 'folder_tensors']
+           'check_member', 'folder_files', 'StrictInfo', 'BoundedReader', 'Streams', 'unpacked', 'archive_kind',
+           'members', 'archive_files', 'split_line', 'read_manifest', 'check_manifest', 'Found', 'place', 'add_image',
+           'add_entry', 'collect', 'check_found', 'channels_first', 'folder_tensors']
 
 # %% ../nbs/09b_images.ipynb #4cdd6170
-import bz2, gzip, hashlib, io, lzma, os, re, tarfile, warnings, zlib
+import bz2, gzip, hashlib, io, lzma, re, tarfile, warnings, zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Iterable, Iterator
+from typing import BinaryIO, Callable, Iterable, Iterator
 
 import numpy as np, torch
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
-from .files import regular_file, whole
+from .files import few, regular_file, shortened, whole
 
 # %% ../nbs/09b_images.ipynb #50682a9c
 MAX_IMAGE_PIXELS = 1 << 26 # of one image: 67 megapixels, 8192×8192
@@ -73,11 +73,11 @@ def pixels(
         warnings.simplefilter('error', Image.DecompressionBombWarning)
         try:
             im = Image.open(io.BytesIO(data), formats=FORMATS)
-            check_pixels(*im.size, f"the image {name}")
+            check_pixels(*im.size, f"the image {shortened(name)}")
             im.load()
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as e:
             raise OutOfBounds(
-                f"the image {name} has more pixels than MAX_IMAGE_PIXELS = {MAX_IMAGE_PIXELS:,} ({e}): make it "
+                f"the image {shortened(name)} has more pixels than MAX_IMAGE_PIXELS = {MAX_IMAGE_PIXELS:,} ({e}): make it "
                 "smaller, or leave it out") from None
     if im.mode.startswith(('I', 'F')): raise ValueError(f"{im.mode} pixels have more than 8 bits: convert it")
     return im if im.mode == 'L' else im.convert('RGB')
@@ -91,7 +91,7 @@ def centre_square(
     "Resize the shorter side to `size` and cut the centre square out"
     scale = size/min(im.size)
     w,h = (max(size, round(v*scale)) for v in im.size)
-    check_pixels(w, h, f"the image {name}, {im.width}×{im.height}, resized by size={size},")
+    check_pixels(w, h, f"the image {shortened(name)}, {im.width}×{im.height}, resized by size={size},")
     x,y = (w-size)//2, (h-size)//2
     return im.resize((w,h), Image.Resampling.BILINEAR).crop((x, y, x+size, y+size))
 
@@ -107,9 +107,11 @@ def decode(
     except OutOfBounds: raise
     except UnidentifiedImageError:
         raise ValueError(
-            f"cannot decode the image {name}: its {len(data):,} bytes are no image format that we read "
+            f"cannot decode the image {shortened(name)}: its {len(data):,} bytes are no image format that we read "
             f"({', '.join(FORMATS)})") from None
-    except Exception as e: raise ValueError(f"cannot decode the image {name} ({len(data):,} bytes): {e}") from None
+    except Exception as e:
+        raise ValueError(
+            f"cannot decode the image {shortened(name)} ({len(data):,} bytes): {shortened(e)}") from None
     return np.asarray(im if size is None else centre_square(im, size, name))
 
 # %% ../nbs/09b_images.ipynb #74fecee9
@@ -177,7 +179,7 @@ def check_member(
     "Raise `OutOfBounds` for an image file that is too large to read"
     if size > MAX_MEMBER:
         raise OutOfBounds(
-            f"the image file {name} has {size:,} bytes, more than MAX_MEMBER = {MAX_MEMBER:,}: make it "
+            f"the image file {shortened(name)} has {size:,} bytes, more than MAX_MEMBER = {MAX_MEMBER:,}: make it "
             "smaller, or leave it out")
 
 # %% ../nbs/09b_images.ipynb #1a76e3e6
@@ -224,11 +226,46 @@ class BoundedReader:
         "Raise `OutOfBounds` if the bytes before `position` are more than the bound, `tarfile.ReadError` if there are fewer"
         if self.length is not None and position > self.length: raise tarfile.ReadError("unexpected end of data")
         if position > self.bound:
-            raise OutOfBounds(f"{self.name} unpacks to more than {self.bound:,} bytes, the bound for its size (MAX_UNPACKED, MAX_RATIO): "
-                "leave out of it what is no image, or unpack it and give the folder")
+            raise OutOfBounds(
+                f"{shortened(self.name)} unpacks to more than {self.bound:,} bytes, the bound for its size (MAX_UNPACKED, "
+                "MAX_RATIO): leave out of it what is no image, or unpack it and give the folder")
+
+# %% ../nbs/09b_images.ipynb #e09b0002
+@dataclass
+class Streams:
+    "The compressed streams of a file, unpacked one after the other"
+    raw:BinaryIO      # where they are
+    start:Callable    # makes what unpacks one stream: `bz2.BZ2Decompressor`, `lzma.LZMADecompressor`
+    stream:object=None# what unpacks the present one
+
+    def read(self, n):
+        "Some of the next bytes, at most `n`, none at the end; raises `EOFError` for a stream that is cut"
+        data = b''
+        while not data:
+            if self.stream is None or self.stream.eof:
+                packed = self.next_stream()
+                if not packed: return b''
+                self.stream = self.start()
+            else:
+                packed = self.raw.read(io.DEFAULT_BUFFER_SIZE) if self.stream.needs_input else b''
+                if self.stream.needs_input and not packed: raise EOFError("it ends within a compressed stream")
+            data = self.stream.decompress(packed, n)
+        return data
+
+    def next_stream(self):
+        "The first bytes of the next stream, behind any zeros; none at the end"
+        packed = self.stream.unused_data if self.stream else b''
+        while not (packed := packed.lstrip(b'\0')):
+            packed = self.raw.read(io.DEFAULT_BUFFER_SIZE)
+            if not packed: return b''
+        return packed
 
 # %% ../nbs/09b_images.ipynb #11f36041
-PACKED = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\0': lzma.open} # first bytes of a file -> what reads it
+PACKED = { # first bytes of a file -> what unpacks it
+    b'\x1f\x8b': gzip.open,
+    b'BZh': lambda raw: Streams(raw, bz2.BZ2Decompressor),
+    b'\xfd7zXZ\0': lambda raw: Streams(raw, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)),
+}
 
 # %% ../nbs/09b_images.ipynb #47da0e68
 def unpacked(
@@ -259,7 +296,7 @@ def members(
     "The members of a tar archive in its order, to its end; raises errors of many kinds if it is damaged"
     with tarfile.open(fileobj=stream, mode='r|', tarinfo=StrictInfo) as t:
         for info in t:
-            if info.size < 0: raise tarfile.ReadError(f"{info.name} has a size of {info.size} bytes")
+            if info.size < 0: raise tarfile.ReadError(f"{shortened(info.name)} has a size of {info.size} bytes")
             stream.reach(t.offset)
             kind,data = archive_kind(info), None
             if kind == 'file' and is_wanted(info.name):
@@ -287,8 +324,18 @@ def archive_files(
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError) as e:
         hint = 'it is a zip file: unpack it and give the folder, or "npz:PATH" if it holds arrays' if zipped else 'copy it again, or make it anew'
         raise ValueError(
-            f"{path} is not a whole tar archive ({e}): expected a .tar, .tar.gz, .tar.bz2 or .tar.xz, complete "
-            f"to its end; {hint}") from None
+            f"{shortened(path)} is not a whole tar archive ({shortened(e)}): expected a .tar, .tar.gz, .tar.bz2 "
+            f"or .tar.xz, complete to its end; {hint}") from None
+
+# %% ../nbs/09b_images.ipynb #e09b0004
+def split_line(
+    line:str      # of a manifest
+)->tuple[str,str]: # a hash of 32 hexadecimal digits or more, '' if there is none; a path
+    "What a line of a manifest says; blanks at its end are none of the path"
+    line = line.rstrip()
+    digest = re.match(r'[0-9a-fA-F]{32,}(?=[ \t])', line)
+    if not digest: return '', line
+    return digest[0], line[digest.end():].lstrip(' \t').removeprefix('*')
 
 # %% ../nbs/09b_images.ipynb #6fdcc33c
 def read_manifest(
@@ -300,23 +347,14 @@ def read_manifest(
     listed = {}
     for i,line in enumerate(data.decode('utf-8', 'surrogateescape').splitlines(), 1):
         if not line.strip() or line.startswith('#'): continue
-        digest,path = re.fullmatch(r'(?:([0-9a-fA-F]{32,})[ \t]+\*?)?(.*\S)\s*', line).groups()
+        digest,path = split_line(line)
         if digest and len(digest) != 64:
             raise ValueError(
-                f"{name}, line {i}: a hash of {len(digest)} digits: expected the 64 of a SHA-256 and a path, "
+                f"{shortened(name)}, line {i}: a hash of {len(digest)} digits: expected the 64 of a SHA-256 and a path, "
                 "or only a path")
         full = '/'.join(path_parts(f'{top}/{path}'))
-        if is_image(full) and not is_hidden(full): listed[full] = digest and digest.lower()
+        if is_image(full) and not is_hidden(full): listed[full] = digest.lower() or None
     return listed
-
-# %% ../nbs/09b_images.ipynb #fcdb22a0
-def few(
-    names:Iterable[str], # any number
-    most:int=3           # so many are named
-)->str:
-    "Some of the names, and how many more there are"
-    names = list(names)
-    return ', '.join(names[:most]) + (f' and {len(names)-most:,} more' if len(names) > most else '')
 
 # %% ../nbs/09b_images.ipynb #ad246fca
 def check_manifest(
@@ -329,12 +367,12 @@ def check_manifest(
     missing = sorted(set(listed) - set(digests))
     if missing:
         raise ValueError(
-            f"{source}: {len(missing):,} of the {len(listed):,} images that {manifest.name} lists are missing "
+            f"{source}: {len(missing):,} of the {len(listed):,} images that {shortened(manifest.name)} lists are missing "
             f"({few(missing)}): copy it again, or mend the list")
     wrong = sorted(n for n,digest in listed.items() if digest and digest != digests[n])
     if wrong:
         raise ValueError(
-            f"{source}: {len(wrong):,} images are not those that {manifest.name} lists, by their SHA-256 "
+            f"{source}: {len(wrong):,} images are not those that {shortened(manifest.name)} lists, by their SHA-256 "
             f"({few(wrong)}): copy it again, or mend the list")
     return sorted(set(digests) - set(listed)) if listed else []
 
@@ -370,21 +408,23 @@ def add_image(
 )->None:
     "Decode an image and put it where it belongs"
     name = '/'.join(path_parts(entry.name))
-    if name in found.digests: raise ValueError(f"{source}: the image {name} is in it twice: which one is right?")
+    if name in found.digests:
+        raise ValueError(
+            f"{source}: the image {shortened(name)} is in it twice: which one is right?")
     found.digests[name] = hashlib.sha256(entry.data).hexdigest()
     where = place(name)
     if where is None: return found.ignore("outside train/ and test/", name)
     root,split,rest = where
     if len(rest) < 2:
         raise ValueError(
-            f"{source}: the image {name} is in no class folder: expected "
-            f"{split}/<class>/{rest[-1] if rest else '<image>'}")
+            f"{source}: the image {shortened(name)} is in no class folder: expected "
+            f"{split}/<class>/{shortened(rest[-1], 60) if rest else '<image>'}")
     found.roots.setdefault(root, name)
     pixels = decode(entry.data, name, size)
     found.size += pixels.nbytes
     if found.size > MAX_UNPACKED:
         raise OutOfBounds(
-            f"{source}: the images up to {name} have more than MAX_UNPACKED = {MAX_UNPACKED:,} bytes of "
+            f"{source}: the images up to {shortened(name)} have more than MAX_UNPACKED = {MAX_UNPACKED:,} bytes of "
             "pixels: use fewer, or smaller ones (size=)")
     found.splits.setdefault(split, {}).setdefault(rest[0], []).append((name, pixels))
 
@@ -403,7 +443,8 @@ def add_entry(
         if where and where[2]: found.splits.setdefault(where[1], {}).setdefault(where[2][0], [])
     elif entry.kind != 'file' and (is_image(entry.name) or where and len(where[2]) < 2):
         kind = dict(link="a link that cannot be followed", other="a pipe, socket or device")[entry.kind]
-        raise ValueError(f"{source}: {entry.name} is {kind}: expected a file; put the file itself there, or remove it")
+        raise ValueError(
+            f"{source}: {shortened(entry.name)} is {kind}: expected a file; put the file itself there, or remove it")
     elif entry.kind != 'file': found.ignore("no file", entry.name)
     elif is_image(entry.name): add_image(found, entry, source, size)
     elif entry.data is not None and where is None: found.manifests.append(entry)
@@ -423,14 +464,14 @@ def collect(
         if not found.splits.get(split):
             raise ValueError(
                 f"{name} has no {split} split: expected {split}/<class>/<image> (found "
-                f"{', '.join(sorted(found.seen)[:5]) or 'nothing'})")
+                f"{few(sorted(found.seen), 5) or 'nothing'})")
     if len(found.roots) > 1:
         raise ValueError(
-            f"{name} holds several data sets, {' and '.join(list(found.roots.values())[:2])} lie apart: "
+            f"{name} holds several data sets, {few(list(found.roots.values())[:2])} lie apart: "
             "expected train/ and test/ in one folder; name that folder")
     root = next(iter(found.roots), '')
     for manifest in found.manifests:
-        if '/'.join(path_parts(manifest.name)[:-1]) == root: found.ignore(f"not listed in {manifest.name}, but used", *check_manifest(manifest, found.digests, name))
+        if '/'.join(path_parts(manifest.name)[:-1]) == root: found.ignore(f"not listed in {shortened(manifest.name)}, but used", *check_manifest(manifest, found.digests, name))
     told = [f"{len(names):,} {why} ({few(names)})" for why,names in found.ignored.items() if names]
     if told: warnings.warn(f"{name}: ignored " + '; '.join(told), stacklevel=2)
     return found.splits
@@ -442,12 +483,12 @@ def check_found(
 )->None:
     "Raise `ValueError` if the splits have different classes, a class is empty, or the images have several sizes"
     a,b = (set(found[s]) for s in ('train', 'test'))
-    only = '; '.join(f"only in {s}: {', '.join(sorted(d))}" for s,d in (('train', a-b), ('test', b-a)) if d)
+    only = '; '.join(f"only in {s}: {few(sorted(d))}" for s,d in (('train', a-b), ('test', b-a)) if d)
     if only: raise ValueError(f"{name}: the classes of the splits differ: {only}")
     empty = [f'{s}/{c}' for s in ('train','test') for c in sorted(found[s]) if not found[s][c]]
-    if empty: raise ValueError(f"{name}: no images in {', '.join(empty)}")
+    if empty: raise ValueError(f"{name}: no images in {few(empty)}")
     sizes = {v.shape[:2]: f for classes in found.values() for images in classes.values() for f,v in images}
-    two = ', '.join(f'{h}×{w} ({f})' for (h,w),f in list(sizes.items())[:2])
+    two = ', '.join(f'{h}×{w} ({shortened(f)})' for (h,w),f in list(sizes.items())[:2])
     if len(sizes) > 1: raise ValueError(f"{name}: images of {len(sizes)} sizes, {two}: expected one; size= resizes them")
 
 # %% ../nbs/09b_images.ipynb #57529d86
@@ -469,8 +510,9 @@ def folder_tensors(
     "Decode a folder or archive of images; what does not fit together is refused by name with `ValueError`"
     path = Path(path)
     check_size(size)
-    found = collect(folder_files(path) if path.is_dir() else archive_files(path), path.name, size, progress)
-    check_found(found, path.name)
+    name = shortened(path.name, 80)
+    found = collect(folder_files(path) if path.is_dir() else archive_files(path), name, size, progress)
+    check_found(found, name)
     grey = all(v.ndim == 2 for classes in found.values() for images in classes.values() for _,v in images)
     names,ts = sorted(found['train']), {}
     for s in found:

@@ -82,7 +82,8 @@ def expanded(
     try: return path.expanduser()
     except RuntimeError:
         raise FileNotFoundError(
-            f"no home folder is known for {path.parts[0]} in the path {shortened(path)}: write the path in full") from None
+            f"no home folder is known for {shortened(path.parts[0], 80)} in the path {shortened(path)}: write the path "
+            "in full") from None
 
 # %% ../nbs/09_files.ipynb #7df730d7
 def holds(

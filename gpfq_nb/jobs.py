@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd, torch
 from torch import nn
 
-from .data import ImageData, load_dataset
+from .data import ImageData, check_normalize, data_source, load_dataset
 from .evaluate import Evaluation, evaluate, logits
-from .files import atomic_write, file_hash, plain, whole
-from .models import check_model_name, create_model, eval_mode, load_model, load_weights, pick_device, save_weights
-from .options import flag
+from .files import atomic_write, few, file_hash, plain, whole
+from .models import check_model_name, check_stem, create_model, eval_mode, load_model, load_weights, pick_device, save_weights
+from .options import flag, one_of
 from .plots import weight_histogram
 from .quantize import QuantConfig, QuantResult, fuse_batchnorms, layer_configs, quantizable, quantize_model, trace
 from .store import ARTIFACTS, NOT_IN_KEY, Cell, cell_key, check_free, check_writable, close_cell, finished, hash_of, open_cell
@@ -51,7 +51,7 @@ def check_options(
     what:str    # what they are options of
 )->None:
     "Refuse options that nothing takes"
-    if unknown := sorted(set(given) - set(known)): raise ValueError(f"{what} has no option {', '.join(map(str, unknown))}: choose from {', '.join(sorted(known))}")
+    if unknown := sorted(set(given) - set(known)): raise ValueError(f"{what} has no option {few(unknown)}: choose from {', '.join(sorted(known))}")
 
 # %% ../nbs/22_jobs.ipynb #e1656892
 def train_plan(
@@ -66,6 +66,9 @@ def train_plan(
     check_options(config, [f.name for f in dataclasses.fields(TrainConfig)], 'training')
     settings = TrainConfig(**config)
     check_model_name(model)
+    check_stem(model, stem)
+    data_source(data)
+    check_normalize(normalize)
     pick_device(device)
     params = dict(model=model, data=data, stem=stem, normalize=normalize, device=device) | dataclasses.asdict(settings)
     return Plan('train', plain(params), settings)
@@ -146,7 +149,7 @@ def quant_config(
     "A preset with some of its fields changed"
     if not isinstance(preset, str) or preset not in PRESETS: raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
     check_options(changes, CONFIG, 'a quantizer')
-    given = {k: tuple(v) if isinstance(v, list) else v for k,v in changes.items() if v is not None}
+    given = {k: tuple(v) if k == 'skip' and isinstance(v, list) else v for k,v in changes.items() if v is not None}
     return PRESETS[preset](**given)
 
 # %% ../nbs/22_jobs.ipynb #21134224
@@ -264,6 +267,10 @@ def quantize_plan(
     if not isinstance(variant, str): raise ValueError(f"variant={variant!r}: expected a name")
     settings = quant_config(preset, seed=calib_seed if seed is None else seed, **config)
     if model is not None: check_model_name(model)
+    if stem is not None and model is not None: check_stem(model, stem)
+    elif stem is not None: one_of('stem', stem, ('imagenet', 'cifar'))
+    data_source(data)
+    check_normalize(normalize)
     pick_device(device)
     params = dict(weights=str(weights), data=data, model=model, stem=stem, normalize=normalize, calib=calib, calib_seed=calib_seed, batch_size=batch_size,
         augment_calib=augment_calib, save_model=save_model, variant=variant, device=device, preset=preset, seed=seed)

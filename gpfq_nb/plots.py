@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from .files import atomic_write
-from .log import finished, make_log, read_log, read_tables, summary
+from .log import finished, has_table, make_log, read_log, read_tables, summary
 
 # %% ../nbs/21_plots.ipynb #4e14951d
 ANCHORS = {-5:'#332288', -4:'#0072b2', -3:'#009e73', -2:'#e69f00', -1:'#d55e00', 0:'#882255'}
@@ -438,7 +438,7 @@ def write_figure(
     png = where/f'{file_name(plan.name)}.png'
     csv = png.with_suffix('.csv')
     there = png.is_file()
-    here = np.array([not plan.source or (folder/p/plan.source).is_file() for p in plan.cells.path], dtype=bool)
+    here = np.array([not plan.source or has_table(folder/p/plan.source) for p in plan.cells.path], dtype=bool)
     missing = f'{(~here).sum()} of its {len(here)} cells have no {plan.source} on this machine' if not here.all() else ''
     if there and missing:
         table = pd.read_csv(csv) if csv.is_file() else None

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOT_IN_KEY', 'STAGING', 'READY', 'OLD', 'ARTIFACTS', 'TELLTALES', 'cell_key', 'remove', 'settle', 'place',
-           'check_writable', 'cell_in', 'differences', 'check_foreign', 'check_free', 'Cell', 'discard', 'prepare',
-           'hash_of', 'open_cell', 'close_cell', 'finished', 'holds', 'fresh_folder']
+           'check_writable', 'cell_in', 'differences', 'check_foreign', 'check_places', 'check_free', 'Cell', 'discard',
+           'prepare', 'hash_of', 'open_cell', 'close_cell', 'finished', 'holds', 'fresh_folder']
 
 # %% ../nbs/20b_store.ipynb #5707e004
 import hashlib, json, os, shutil, tempfile, time
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import gpfq_nb
-from .files import file_hash, plain, read_json, write_json
+from .files import few, file_hash, plain, read_json, regular_file, write_json
 from .log import read_result
 
 # %% ../nbs/20b_store.ipynb #5707e007
@@ -122,6 +122,16 @@ def check_foreign(
     if not foreign: return
     raise FileExistsError(f"{home} holds {', '.join(foreign)}, not written by this package, which a new result would replace: move them away, or name another folder (out=, --out)")
 
+def check_places(
+    home:Path # a folder
+)->None:
+    "Refuse a folder that has folders under names that a result's files would have, or files where it makes folders"
+    home = Path(home)
+    folders = [home/f for f in ARTIFACTS if (home/f).is_dir()]
+    others = [home/f for f in (STAGING, READY) if os.path.lexists(home/f) and not (home/f).is_dir()]
+    for odd,what in ((folders, 'file'), (others, 'folder')):
+        if odd: raise FileExistsError(f"{few(odd)}: not a {what} of a result, but in its place; move it away, or name another folder (out=, --out)")
+
 # %% ../nbs/20b_store.ipynb #5707e023
 def check_free(
     home:str|Path,   # the cell's folder
@@ -131,6 +141,7 @@ def check_free(
     force:bool=False # may the result of another run be replaced?
 )->None:
     "Refuse a folder that holds another kind of cell, another run's result or unfinished training, or files that are not ours"
+    check_places(home)
     home,there = Path(home),cell_in(home)
     elsewhere = "name another folder (out=, --out)"
     if there is None: check_foreign(home)
@@ -187,8 +198,7 @@ def hash_of(
     weights:str|Path # a file; '' for none
 )->str:
     "Hash of a weights file, for a cell's key; raises `FileNotFoundError`"
-    if weights and not Path(weights).is_file(): raise FileNotFoundError(f"no weights file {weights}")
-    return file_hash(weights) if weights else ''
+    return file_hash(regular_file(weights, "a weights file")) if weights else ''
 
 # %% ../nbs/20b_store.ipynb #5707e028
 def open_cell(

@@ -15,6 +15,7 @@ def is_number(
     value # anything
 )->bool:
     "Whether `value` is a number that a float can hold; True, NaN and infinity are none"
+    if isinstance(value, np.generic): value = value.item()
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 # %% ../nbs/09c_options.ipynb #3dedd7f2

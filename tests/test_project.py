@@ -121,6 +121,15 @@ def test_notebook_opens_as_a_chapter(path):
     first = json.loads(path.read_text())['cells'][0]
     assert first['cell_type']=='markdown' and re.match(r'# \S.*\n+> \S', ''.join(first['source']))
 
+def test_export_drops_the_widgets_of_a_notebook(tmp_path):
+    text,widget = {'text/plain': ['3']},{'application/vnd.jupyter.widget-view+json': {'model_id': 'a'}, 'text/plain': ['0%']}
+    outputs = [dict(output_type='display_data', metadata={}, data=d) for d in (widget, text)]
+    cells = [dict(cell_type='code', id='a', source=['f()'], metadata={}, execution_count=None, outputs=outputs)]
+    (tmp_path/'a.ipynb').write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
+    code = "import sys, pathlib, derive; derive.drop_widgets(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable,'-c',code,tmp_path/'a.ipynb'], cwd=root/'tools', check=True)
+    assert [o['data'] for o in json.loads((tmp_path/'a.ipynb').read_text())['cells'][0]['outputs']]==[text]
+
 @pytest.mark.parametrize('path', **each(notebooks))
 def test_notebook_is_clean(path):
     code = [c for c in json.loads(path.read_text())['cells'] if c['cell_type']=='code']

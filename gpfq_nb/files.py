@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MAX_SHOWN', 'MAX_NAME', 'MAX_PATH', 'MAX_DEPTH', 'shortened', 'few', 'check_names', 'expanded', 'holds',
-           'atomic_write', 'file_hash', 'whole', 'plain', 'write_json', 'regular_file', 'read_json', 'save_tensors',
-           'read_meta', 'load_tensors']
+           'atomic_write', 'file_hash', 'plain', 'write_json', 'regular_file', 'read_json', 'save_tensors', 'read_meta',
+           'load_tensors']
 
 # %% ../nbs/20_files.ipynb #575b78f4
-import dataclasses, errno, hashlib, json, math, numbers, os, secrets
+import dataclasses, errno, hashlib, json, math, os, secrets
 from pathlib import Path
 from typing import Iterable
 
@@ -16,6 +16,8 @@ import numpy as np, torch
 from torch import Tensor
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
+
+from .options import whole
 
 # %% ../nbs/20_files.ipynb #e0900002
 MAX_SHOWN = 200 # characters of a name in a message
@@ -77,7 +79,7 @@ def check_names(
 def expanded(
     path:str|Path # perhaps beginning with `~` or `~somebody`
 )->Path:          # with that home folder in its place
-    "A path as somebody wrote it, made one to use; raises `FileNotFoundError` for a home that is not known, and as `check_names`"
+    "A path as somebody wrote it, made one to use; raises as `check_names`, and `FileNotFoundError` for an unknown home"
     path = check_names(path)
     try: return path.expanduser()
     except RuntimeError:
@@ -98,7 +100,7 @@ def atomic_write(
     path:str|Path, # where to; missing parent folders are made
     data:bytes|str # the whole content; text is stored as UTF-8
 )->Path:           # the path
-    "Write `data` to `path` so that a reader sees the old file or the new one, never a part; the same content is not written again"
+    "Write `data` to `path` so that a reader sees the old file or the new one, never a part; the same is left alone"
     path = check_names(path)
     content = data.encode() if isinstance(data, str) else data
     if path.is_dir(): raise IsADirectoryError(f"cannot write {shortened(path)}: it is a folder")
@@ -127,19 +129,6 @@ def file_hash(
         while block := f.read(1 << 20): h.update(block)
     return h.hexdigest()
 
-# %% ../nbs/20_files.ipynb #22536e8b
-def whole(
-    name:str,           # how the argument is called, for the message
-    value,              # what was given; a Python or NumPy integer passes, True, 2.0 and "2" do not
-    least:int=0,        # the smallest value that is allowed
-    most:int|None=None  # the largest; None: no bound
-)->int:                 # the same as a plain `int`
-    "`value` as a whole number between `least` and `most`; raises `ValueError` if it is anything else"
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
-    if is_whole and least <= value and (most is None or value <= most): return int(value)
-    span = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise ValueError(f"{name} is {value!r:.80}; expected a whole number {span}")
-
 # %% ../nbs/20_files.ipynb #b96577c2
 MAX_DEPTH = 100 # levels of containers that `plain` follows
 
@@ -148,11 +137,12 @@ def plain(
     o,          # numbers, strings, containers, dataclasses, paths, arrays, tensors; nested
     depth:int=0 # levels above `o`, for the bound
 ):              # the same in JSON's types
-    "`o` in JSON's types; non-finite numbers become null. Raises `TypeError` for another type, `ValueError` if there is no end to it"
+    "`o` in JSON's types, non-finite numbers null; raises `TypeError` for another type, `ValueError` if it has no end"
     if depth > MAX_DEPTH:
         raise ValueError(
             f"no JSON for containers nested more than {MAX_DEPTH} deep: does one of them hold itself?")
-    if dataclasses.is_dataclass(o) and not isinstance(o, type): o = {f.name: getattr(o, f.name) for f in dataclasses.fields(o)}
+    if dataclasses.is_dataclass(o) and not isinstance(o, type):
+        o = {f.name: getattr(o, f.name) for f in dataclasses.fields(o)}
     if isinstance(o, (np.generic, np.ndarray, Tensor)): o = o.tolist()
     if isinstance(o, dict):
         named = {str(k): plain(v, depth+1) for k,v in o.items()}
@@ -172,15 +162,16 @@ def write_json(
     path:str|Path, # where to
     obj            # anything `plain` takes
 )->Path:           # the path
-    "Write `obj` as strict, indented JSON, whole or not at all"
-    return atomic_write(path, json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False) + '\n')
+    "Write `obj` as strict, indented JSON, whole or not at all; raises as `plain`"
+    text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
+    return atomic_write(path, text + '\n')
 
 # %% ../nbs/20_files.ipynb #3cb96acf
 def regular_file(
     path:str|Path, # where it should be
     what:str       # it should be, for the message: "a JSON file"
 )->Path:           # the path
-    "The path of a regular file, links followed; raises `FileNotFoundError`, `IsADirectoryError` or `OSError` if there is none"
+    "The path of a regular file, links followed; raises `FileNotFoundError`, `IsADirectoryError` or `OSError`"
     path = check_names(path)
     if path.is_file(): return path
     if path.is_dir(): raise IsADirectoryError(f"{shortened(path)} is a folder: expected {what}")
@@ -208,7 +199,8 @@ def save_tensors(
 )->Path:                      # the path
     "Write named tensors and `meta` as one safetensors file, whole or not at all"
     ts = {k: v.detach().cpu().contiguous().clone() for k,v in tensors.items()}
-    return atomic_write(path, to_safetensors(ts, {'gpfq_nb': json.dumps(plain(meta or {}), allow_nan=False)}))
+    facts = json.dumps(plain(meta or {}), allow_nan=False)
+    return atomic_write(path, to_safetensors(ts, {'gpfq_nb': facts}))
 
 # %% ../nbs/20_files.ipynb #9f69fff8
 def read_meta(
@@ -222,7 +214,8 @@ def read_meta(
             f"{shortened(path)}: the metadata in its header is no JSON ({shortened(e)}): save the file anew") from None
     if not isinstance(meta, dict):
         raise ValueError(
-            f"{shortened(path)}: the metadata in its header is {text!r:.80}: expected a JSON object; save the file anew")
+            f"{shortened(path)}: the metadata in its header is {text!r:.80}: expected a JSON object; save the file "
+            "anew")
     return meta
 
 # %% ../nbs/20_files.ipynb #f2dac470

@@ -130,6 +130,18 @@ def test_export_drops_the_widgets_of_a_notebook(tmp_path):
     subprocess.run([sys.executable,'-c',code,tmp_path/'a.ipynb'], cwd=root/'tools', check=True)
     assert [o['data'] for o in json.loads((tmp_path/'a.ipynb').read_text())['cells'][0]['outputs']]==[text]
 
+def test_imports_lead_up_the_book():
+    "A chapter imports from chapters with lower numbers only"
+    number = {}
+    for m in modules:
+        found = re.search(r'File to edit: ../nbs/(\d\d)', m.read_text())
+        if found: number[m.stem] = int(found[1])
+    def imported(m):
+        froms = [n for n in ast.walk(ast.parse(m.read_text())) if isinstance(n, ast.ImportFrom) and n.level==1]
+        return [i for n in froms for i in ([n.module] if n.module else [a.name for a in n.names])]
+    down = [(m.stem, i) for m in modules if m.stem in number for i in imported(m) if number.get(i, 0)>=number[m.stem]]
+    assert not down
+
 @pytest.mark.parametrize('path', **each(notebooks))
 def test_notebook_is_clean(path):
     code = [c for c in json.loads(path.read_text())['cells'] if c['cell_type']=='code']

@@ -198,12 +198,19 @@ def reference(pages, names, src):
         written.append(f'reference/{mod}')
     return written
 
+book = {'0': 'One layer', '1': 'A network', '2': 'Files and artifacts', '3': 'Data', '4': 'Training', '5': 'Studies',
+    '6': 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
+
+def part(page):
+    "The part of the book that a notebook belongs to, by its number or its folder"
+    return book[page.name[0] if page.parent==nbs else page.parent.name]
+
 def contents(pages, ref):
-    "The sidebar: chapters in order, then the folders of notebooks, then the reference"
+    "The sidebar: chapters in order, by part, then the folders of notebooks, then the reference"
     groups = {}
     for p in pages:
-        if p!=index: groups.setdefault(p.parent.relative_to(nbs).as_posix(), []).append(p.relative_to(nbs).with_suffix('').as_posix())
-    groups = {('Chapters' if g=='.' else g.capitalize()): ps for g,ps in groups.items()} | {'Reference': ref}
+        if p!=index: groups.setdefault(part(p), []).append(p.relative_to(nbs).with_suffix('').as_posix())
+    groups['Reference'] = ref
     return '\n\n'.join('\n'.join(['```{toctree}', ':hidden:', f':caption: {g}', *ps, '```']) for g,ps in groups.items() if ps)
 
 def site(out):

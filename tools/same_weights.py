@@ -69,7 +69,7 @@ def cases():
     yield 'ternary',every,QuantConfig(bits=2, levels='symmetric'),{}
     yield 'average of 2.5',every,QuantConfig(bits=2.5),{}
     yield 'inputs at 8',every,QuantConfig(bits=4, act_bits=8),{}
-    yield 'L0',every,QuantConfig.plain(bits=4, regularizer='L0', lamb=.005),{}
+    yield 'L0',every,QuantConfig.plain(bits=4, regularizer='L0', lamb=.002),{}
     yield 'L1',every,QuantConfig.plain(bits=4, regularizer='L1', lamb=.01),{}
     yield 'stochastic',every,QuantConfig.plain(bits=4, rounding='stochastic'),{}
     yield 'stochastic qronos',small,QuantConfig.plain(bits=3, method='qronos', rounding='stochastic'),{}
@@ -86,8 +86,8 @@ def cases():
     yield 'fused',graph,QuantConfig(bits=3, fuse_bn=True),{}
     yield 'fused and corrected',graph,QuantConfig(bits=3, fuse_bn=True, correct=True),{}
     yield 'overrides and skip',every,QuantConfig(bits=3, skip=(0,), overrides={-1: dict(bits=8, method='gpfq')}),{}
-    yield 'little memory',small,QuantConfig(bits=3),dict(max_memory=2**22)
-    yield 'little memory, averaged',('conv',),QuantConfig(bits=2.5, correct=True),dict(max_memory=2**22)
+    yield 'little memory',('conv','twin'),QuantConfig(bits=3),dict(max_memory=6*2**20)
+    yield 'little memory, averaged',('conv',),QuantConfig(bits=2.5, correct=True),dict(max_memory=6*2**20)
 
 def digest(res):
     "A hash of every tensor of the quantized network, grids of its inputs included"

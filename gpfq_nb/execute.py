@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['LONGEST', 'PREFIX', 'THREADS', 'RECORDS', 'TOY', 'TOY_TRAIN', 'TOY_QUANTIZE', 'templates', 'read_notebook',
            'template_hash', 'template_params', 'scratch_root', 'scratch', 'alive', 'sweep_scratch', 'execute',
-           'record_error', 'read_error', 'run_cell', 'toy_templates', 'cores', 'importable', 'Workers']
+           'record_error', 'read_error', 'run_cell', 'toy_templates', 'cores', 'held_back', 'importable', 'Workers']
 
 # %% ../nbs/25_execute.ipynb #23000004
 import hashlib, json, multiprocessing, os, re, shutil, signal, tempfile, threading, time, traceback
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module, resources
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import nbformat
@@ -269,11 +270,24 @@ def cores()->int:
 def _start_worker(life, log):
     "Runs in every new worker"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, 'pthread_sigmask'): signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
     def watch():
         try: life.recv_bytes()
         except (EOFError, OSError): os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
+
+# %% ../nbs/25_execute.ipynb #5a1d0c12
+@contextmanager
+def held_back():
+    "Hold interrupts from the keyboard back, also from the processes that are started inside the block"
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    resource_tracker.ensure_running()   # it would end the block when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try: yield
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 # %% ../nbs/25_execute.ipynb #eabe9005
 def importable(
@@ -300,10 +314,11 @@ class Workers:
 
     def submit(self, f, *args):
         "As of an executor; a broken pool is replaced first"
-        try: return self.pool.submit(f, *args)
-        except BrokenExecutor:
-            self.restart()
-            return self.pool.submit(f, *args)
+        with held_back():
+            try: return self.pool.submit(f, *args)
+            except BrokenExecutor:
+                self.restart()
+                return self.pool.submit(f, *args)
 
     def restart(self):
         self.close()

@@ -19,6 +19,7 @@ from .evaluate import Evaluation, evaluate, logits
 from .figures import weight_histogram
 from .files import atomic_write, file_hash
 from .models import create_model, eval_mode, load_model, load_weights, pick_device, save_weights
+from .output import say
 from .quantize import QuantConfig, QuantResult, quantize_model
 from .settings import CONFIG, PRESETS, JobPlan, assigned, check_injected, check_known
 from .settings import quant_config, quantize_plan, train_plan, variant_name
@@ -30,7 +31,7 @@ def say_done(
     out:str|Path # a folder
 )->None:
     "Say that nothing had to be run"
-    print(f'{out}: done already with these parameters, nothing to run')
+    say(f'{out}: done already with these parameters, nothing to run')
 
 # %% ../nbs/55_jobs.ipynb #7126b3bb
 def network_for(
@@ -86,14 +87,14 @@ def train_job(
     out:str|Path,        # the cell's folder
     key:str='',          # given by a sweep
     progress:bool=True,  # show bars
-    force:bool=False,    # replace the result of another run
+    force:bool=False,    # run anew, and replace the result of another run
     **options            # of `train_plan`
 )->dict:                 # the content of result.json
     "Train a network from random weights into a folder; goes on from the folder's checkpoint, if there is one"
     plan = train_plan(**options)
     p = plan.params
     key = key or plan.key
-    if result := finished(out, key):
+    if not force and (result := finished(out, key)):
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
@@ -218,14 +219,14 @@ def quantize_job(
     weights:str|Path,   # the float network's weights
     key:str='',         # given by a sweep
     progress:bool=True, # show bars
-    force:bool=False,   # replace the result of another run
+    force:bool=False,   # run anew, and replace the result of another run
     **options           # of `quantize_plan`
 )->dict:                # the content of result.json
     "Quantize a network into a folder and measure both"
     plan = quantize_plan(weights, **options)
     p = plan.params
     key = key or plan.key
-    if result := finished(out, key):
+    if not force and (result := finished(out, key)):
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)

@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['RENAMED', 'COLUMNS', 'TYPES', 'SEEDS', 'ALWAYS', 'MAYBE', 'RESULTS', 'PLACES', 'OPTIONS', 'METRICS', 'example_result',
-           'column_type', 'field_columns', 'row_weights', 'result_row', 'stale_rows', 'make_log', 'finished', 'summary',
+           'column_type', 'field_columns', 'row_weights', 'result_row', 'stale_rows', 'make_log', 'truths',
+           'check_whole', 'by_place', 'moved_rows', 'settings_of', 'as_texts', 'has_foreign', 'finished', 'summary',
            'points', 'summary_table']
 
 # %% ../nbs/51_rows.ipynb #5f824fe7
-import dataclasses, json, types, typing
-from pathlib import Path
+import csv, dataclasses, io, json, types, typing, warnings
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from .config import QuantConfig
+from .files import few
 from .recipe import TrainConfig
 
 # %% ../nbs/51_rows.ipynb #5115f49d
@@ -159,6 +162,81 @@ def make_log(
     train_first = df.kind.map({'train':0}).fillna(1)
     by = ['study', 'data', 'model', 'lr', 'seed', 'variant', 'bits', 'calib', 'calib_seed', 'path']
     return df.assign(_k=train_first).sort_values(['_k', *by], kind='stable', ignore_index=True).drop(columns='_k')
+
+# %% ../nbs/51_rows.ipynb #3d5a71c2
+def truths(
+    column:pd.Series # of texts
+)->pd.Series:        # boolean
+    "A column of truth values, as pandas or a spreadsheet writes them; raises `ValueError` for anything else"
+    words = column.map(lambda v: v.strip().lower(), na_action='ignore')
+    odd = column[words.notna() & ~words.isin(['true', 'false'])]
+    if len(odd): raise ValueError(f"its {column.name} is {odd.iloc[0]!r:.40}, expected True or False")
+    return words.map(dict(true=True, false=False)).astype('boolean')
+
+# %% ../nbs/51_rows.ipynb #6b0f42ce
+def check_whole(
+    path:Path # a CSV file
+)->None:
+    "Refuse a file that was cut: pandas fills up a short row, and takes half a number for a number; raises `ValueError`"
+    text = path.read_text(encoding='utf-8')
+    if not text.endswith('\n'): raise ValueError('its last line has no end')
+    try: rows = [r for r in csv.reader(io.StringIO(text, newline='')) if r]
+    except csv.Error as e: raise ValueError(str(e)) from None
+    short = [n for n,r in enumerate(rows) if len(r) < len(rows[0])]
+    if short: raise ValueError(f"its row {short[0]} has {len(rows[short[0]])} of {len(rows[0])} values")
+
+# %% ../nbs/51_rows.ipynb #5e2c90b7
+def by_place(
+    rows:list[dict] # of a log
+)->dict:            # place -> cells: whether of a study, key and weights
+    "The cells at each place: a study's folder, or the folder of a cell that belongs to none"
+    places = {}
+    for r in rows:
+        study = not pd.isna(r['study'])
+        place = PurePosixPath(r['path']).parent.parent.as_posix() if study else r['path']
+        sha = None if pd.isna(r['weights_sha256']) else r['weights_sha256']
+        key = r['path'] if pd.isna(r['key']) else r['key']                         # without a key it is like no other
+        places.setdefault(place, {})[r['path']] = study, key, sha
+    return places
+
+# %% ../nbs/51_rows.ipynb #d8a16f30
+def moved_rows(
+    rows:list[dict],  # of a log.csv
+    there:list[dict], # rows that are known without it
+    folder:Path       # that all paths are seen from
+)->set[str]:          # their paths
+    "The rows of places that are gone, all of whose cells are at one other place now"
+    have = [set(cells.values()) for cells in by_place(there).values()]
+    def gone(place, cells): return not (folder/place).exists() and any(set(cells.values()) <= h for h in have)
+    return {p for place,cells in by_place(rows).items() if gone(place, cells) for p in cells}
+
+# %% ../nbs/51_rows.ipynb #a3f7c815
+def settings_of(
+    table:pd.DataFrame, # a Quantization_Log.csv, as texts
+    columns:list        # to tell its rows by
+)->Counter:
+    "How many rows of each setting it has; numbers are the same however they are written"
+    def one(v):
+        try: return float(v)
+        except ValueError: return v.lower()                                        # TRUE of a spreadsheet is True
+    return Counter(tuple(map(one, r)) for r in table[columns].fillna('').itertuples(index=False))
+
+# %% ../nbs/51_rows.ipynb #f2c81b6d
+def as_texts(
+    csv_file # path or buffer
+)->pd.DataFrame:
+    "A CSV file as texts"
+    return pd.read_csv(csv_file, dtype=str, keep_default_na=False)
+
+# %% ../nbs/51_rows.ipynb #7c40d2e6
+def has_foreign(
+    file:Path,   # a CSV file
+    columns:list # of ours
+)->bool:
+    "Has somebody added columns? They are named in a warning"
+    foreign = [k for k in as_texts(file) if k not in columns]
+    if foreign: warnings.warn(f"{file} has columns of somebody else, {few(foreign)}: a copy of it is kept", stacklevel=3)
+    return bool(foreign)
 
 # %% ../nbs/51_rows.ipynb #abdedaa6
 SEEDS   = ['seed', 'calib_seed', 'quant_seed']

@@ -45,12 +45,12 @@ def allocate(
 
 # %% ../nbs/17_allocate.ipynb #66cf579d
 def width_error(
-    layer:nn.Module,
-    G:torch.Tensor,         # XᵀX (groups, d, d)
+    layer:nn.Module,        # `nn.Linear` or `nn.Conv2d`
+    G:torch.Tensor,         # XᵀX (groups, d, d), of the float network
     config:QuantConfig,     # of the layer
     bits:int                # instead of the config's
 )->float:
-    "What a layer loses of its output at a width, relative to it"
+    "What a layer loses of its output at a width: its squared error, relative to the output's square"
     W = weight_rows(layer)
     fitted = Alphabet.fit(W.flatten(0, 1), bits, config.levels, config.granularity, config.scalar, config.percentile)
     p = Problem(W=W, G=G, grid=fitted.grouped(len(W)), dead=config.dead)
@@ -85,7 +85,7 @@ def spread(
     configs:dict,       # name -> QuantConfig or None
     layers:dict,        # name -> module, those that were measured
     bits:dict,          # name -> width
-    model:nn.Module
+    model:nn.Module     # the network
 )->dict:                # the configs, with widths
     "Give each layer its width, or that of the layer whose weight it shares; one that no data reaches gets the whole bits"
     by_weight = {id(layer.weight): bits[n] for n,layer in layers.items()}

@@ -15,7 +15,9 @@ from fastcore.basics import patch
 # %% ../nbs/00_alphabet.ipynb #2420e0b4
 @dataclass(frozen=True, eq=False)
 class Alphabet:
-    "The values `step*k` for `lo <= k <= hi`; with a `gap`, nonzero values are moved away from zero (see `hard`)"
+    """The values `step*k` for `lo <= k <= hi`; with a `gap`, nonzero values are moved away from zero (see `hard`).
+
+    Raises `ValueError` for a step that is zero or not finite (with a gap: not positive), and for codes without 0."""
     step:Tensor     # δ, a scalar or (N, 1): one per neuron; negative: turned around
     lo:int          # smallest integer code
     hi:int          # largest integer code
@@ -23,8 +25,10 @@ class Alphabet:
 
     def __post_init__(self):
         step = torch.as_tensor(self.step, dtype=None if isinstance(self.step, Tensor) else torch.float32)
-        if not (step.isfinite() & ((step>0) if self.gap else (step!=0))).all(): raise ValueError(f"an alphabet's step must be finite and {'positive' if self.gap else 'not zero'}, got {step}")
-        if not self.lo<=0<=self.hi: raise ValueError(f"an alphabet must contain 0: lo <= 0 <= hi, got lo={self.lo}, hi={self.hi}")
+        fits,wanted = (step>0, 'positive') if self.gap else (step!=0, 'not zero')
+        if not (step.isfinite() & fits).all(): raise ValueError(f"an alphabet's step must be finite and {wanted}, got {step}")
+        if not self.lo<=0<=self.hi:
+            raise ValueError(f"an alphabet must contain 0: lo <= 0 <= hi, got lo={self.lo}, hi={self.hi}")
         object.__setattr__(self, 'step', step)
 
 # %% ../nbs/00_alphabet.ipynb #044a41c0
@@ -44,7 +48,8 @@ def decode(self:Alphabet,
     k:Tensor,       # integer codes (…), of any dtype
 ) -> Tensor:        # values on the grid
     "The value of each code: `step*k`, or `sign(k)*(gap + step*(|k|-1))` with a gap"
-    return k*self.step if not self.gap else k.sign()*(self.gap + (k.abs()-1)*self.step)
+    if not self.gap: return k*self.step
+    return k.sign()*(self.gap + (k.abs()-1)*self.step)
 
 @patch(as_prop=True)
 def values(self:Alphabet) -> Tensor:
@@ -66,7 +71,8 @@ def stochastic(
     generator:torch.Generator=None, # where the randomness comes from, on x's device
 ) -> Tensor:                        # integer codes, in x's dtype
     "Codes of a neighbouring value, drawn without bias, clipped to the grid (Zhang, Zhou, Saab 2023: SGPFQ)"
-    return (x/a.step + torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=generator)).floor().clamp(a.lo, a.hi)
+    offset = torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+    return (x/a.step + offset).floor().clamp(a.lo, a.hi)
 
 # %% ../nbs/00_alphabet.ipynb #cec33a74
 def soft(
@@ -97,7 +103,7 @@ def round(self:Alphabet,
     lamb:float=0.,                  # λ of the soft threshold (the hard one's is the grid's `gap`)
     generator:torch.Generator=None, # of the stochastic rule
 ) -> Tensor:                        # values on the grid, x's shape and dtype
-    "Round `x` to the grid"
+    "Round `x` to the grid; raises `ValueError` for an unknown rule"
     if   rule=="nearest":    k = nearest(self, x)
     elif rule=="stochastic": k = stochastic(self, x, generator)
     elif rule=="soft":       k = soft(self, x, lamb)
@@ -110,7 +116,7 @@ def code_range(
     bits:int,       # b ≥ 1
     levels:str,     # "signed", "symmetric" or "paper"
 ) -> tuple:         # (lo, hi)
-    "Smallest and largest code of a `bits`-bit grid"
+    "Smallest and largest code of a `bits`-bit grid; raises `ValueError` for what is none"
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1<=bits<=24:
         raise ValueError(f"bits must be a whole number from 1 to 24, got {bits!r}")
     K = 2**(bits-1)
@@ -126,11 +132,12 @@ def radius(
     scalar:float=1.,            # s
     percentile:float=1.,        # p, a quantile of |w| in (0, 1]; 1 is the maximum
 ) -> Tensor:                    # (N, 1) or scalar
-    "How far a grid for `W` reaches (Zhang, Zhou, Saab 2023, experiments)"
+    "How far a grid for `W` reaches (Zhang, Zhou, Saab 2023, experiments); raises `ValueError` for a bad option"
     if not 0<percentile<=1: raise ValueError(f"percentile must lie in (0, 1], got {percentile}")
     if not (math.isfinite(scalar) and scalar>0): raise ValueError(f"scalar must be positive, got {scalar}")
     A = W.abs()
-    r = A.amax(1, keepdim=True) if percentile==1 else torch.stack([a.quantile(percentile) for a in A])[:,None]
+    if percentile==1: r = A.amax(1, keepdim=True)
+    else: r = torch.stack([a.quantile(percentile) for a in A])[:,None]
     if granularity=="layer": r = r.mean()
     elif granularity!="channel": raise ValueError(f"granularity must be 'channel' or 'layer', got {granularity!r}")
     return scalar*r

@@ -63,6 +63,7 @@ class BoundedReader:
     done:int=0      # bytes read so far
 
     def read(self, n):
+        "Some of the next bytes, at most `n`, none at the end"
         self.reach(self.done)
         data = self.stream.read(n)
         self.done += len(data)
@@ -105,7 +106,7 @@ class StrictInfo(tarfile.TarInfo):
 # %% ../nbs/31_archives.ipynb #124823ef
 def archive_kind(
     info:tarfile.TarInfo # a member's header
-)->str:                  # as in `Entry`
+)->str:                  # 'folder', 'file', 'link' or 'other', as in `Entry`
     "What a member of an archive is"
     if info.isdir(): return 'folder'
     if info.isfile(): return 'file'

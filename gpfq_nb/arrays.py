@@ -31,8 +31,8 @@ class ArrayHeader:
 def array_header(
     f:BinaryIO, # an array in an .npz file, open
     size:int    # its bytes, by the zip's directory
-)->ArrayHeader:
-    "Read the header of an array; raises `ValueError` if it does not fit the array's size"
+)->ArrayHeader: # what it says; `f` stands behind it
+    "Read the header of an array; raises `ValueError` for objects, and if it does not fit the array's size"
     version = np.lib.format.read_magic(f)
     readers = {(1,0): np.lib.format.read_array_header_1_0, (2,0): np.lib.format.read_array_header_2_0}
     if version not in readers: raise ValueError(f"an array header of version {version}")
@@ -86,8 +86,8 @@ def npz_headers(
 
 # %% ../nbs/32_arrays.ipynb #8abc86d9
 def check_split(
-    x,            # ArrayHeader of the images
-    y,            # ArrayHeader of their labels
+    x,            # `ArrayHeader` of the images
+    y,            # `ArrayHeader` of their labels
     split:str,    # 'train' | 'test', for messages
     path:str      # of the file, for messages
 )->None:
@@ -122,10 +122,10 @@ def check_arrays(
 
 # %% ../nbs/32_arrays.ipynb #b77b2c39
 def class_names(
-    labels:dict,             # name -> integer array of labels
+    labels:dict,             # name, train_y or test_y -> array of whole numbers
     names:np.ndarray|None,   # what the file calls the classes
     path:Path                # of the file, for messages
-)->tuple[str,...]:
+)->tuple[str,...]:           # in the labels' order
     "The classes' names, the numbers from 0 where the file has none; raises `ValueError` for labels that fit none"
     path = shortened(path)
     spans = {k: (int(y.min()), int(y.max())) for k,y in labels.items() if len(y)}
@@ -146,7 +146,7 @@ def class_names(
 # %% ../nbs/32_arrays.ipynb #e1000007
 def read_arrays(
     path:Path,     # an .npz file
-    keys           # names of arrays in it
+    keys           # an iterable: names of arrays in it
 )->dict:           # name -> array
     "Some arrays of an .npz file; raises `ValueError` if their bytes are damaged"
     try:

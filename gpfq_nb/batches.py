@@ -83,7 +83,9 @@ class ImageData:
                     f"for {len(self.classes)} classes")
 
     @property
-    def num_classes(self)->int: return len(self.classes)
+    def num_classes(self)->int:
+        "How many classes there are"
+        return len(self.classes)
 
     @property
     def shape(self)->tuple:
@@ -126,7 +128,7 @@ def augment(
     generator:torch.Generator, # of offsets and flips; a CPU generator, wherever x is
     pad:int=4                  # pixels of zeros on every side
 )->Tensor:                     # the same shape, channels-last in memory
-    "Random crop of the zero-padded image and random horizontal flip, different for every image"
+    "A random crop of each zero-padded image, and a flip of half of them; raises `ValueError` for a bad `pad`"
     pad = whole('pad', pad, most=MAX_PAD)
     n,_,h,w = x.shape
     dy,dx = torch.randint(2*pad+1, (2,n,1), generator=generator)                    # (n, 1) each
@@ -142,13 +144,13 @@ MAX_INT64 = 2**63 - 1 # the largest number that PyTorch counts with
 # %% ../nbs/35_batches.ipynb #1e0447fd
 @dataclass(eq=False)
 class Batches:
-    "Normalised batches of one split: sized, and iterable any number of times; raises `ValueError` for what is none"
+    "Normalised batches of one split: sized, and iterable any number of times; raises `ValueError` for bad options"
     data:ImageData                   # where the images are
     split:str='train'                # 'train' | 'test'
     batch_size:int=256               # the last batch may be smaller
     shuffle:bool=False               # a new order at every iteration
     augment:bool=False               # crop and flip
-    generator:torch.Generator=None   # of order and augmentation; its state moves on
+    generator:torch.Generator=None   # of order and augmentation; its state moves on; None: the global one
     device:torch.device|str|None=None# where the batches go; None: the CPU
 
     def __post_init__(self):
@@ -192,7 +194,8 @@ def calibration(self:ImageData,
     augment:bool=False  # crop and flip them
 )->list:                # of (x, y), as from `batches`
     "`n` random training images, no image twice; raises `ValueError` if there are not so many"
-    n,seed = whole('n', n, -MAX_INT64),whole('seed', seed, most=MAX_SEED)
+    n = whole('n', n, -MAX_INT64)       # too few or too many are told below, with what there is
+    seed = whole('seed', seed, most=MAX_SEED)
     if not 1 <= n <= len(self.train):
         raise ValueError(
             f"{n} calibration images: expected 1 to {len(self.train)}, the number of training images of "

@@ -6,7 +6,7 @@
 __all__ = ['VARIANTS', 'CONTROLS', 'DIGITS', 'CIFAR10', 'STUDIES', 'make_study', 'sweep_summary']
 
 # %% ../nbs/59_builtin.ipynb #f6b718d0
-VARIANTS = {
+VARIANTS = {    # name -> what is changed about the default
     'default': {},
     'gpfq': dict(preset='plain'),
     'msq': dict(method='msq'),
@@ -31,18 +31,19 @@ CIFAR10 = dict(data='cifar10', model='resnet18', lrs=(1e-4, 1e-3, 1e-2),
         channels_last=True),
     quantize=dict(save_model=False))
 
+# name -> settings of a `Study`
 STUDIES = {'digits': DIGITS, 'cifar10-resnet18': CIFAR10}
 
 # %% ../nbs/59_builtin.ipynb #087c7cba
 def make_study(
     study:str|None, # one of `STUDIES`, to start from
     name:str|None,  # its folder's name; the built-in's if None
-    variants=None,  # names in `VARIANTS`
-    train:dict={},  # parameters of train cells; None: not given
-    quantize:dict={},# parameters of quantize cells
-    **settings      # of `Study`
+    variants=None,  # names in `VARIANTS`; those of the built-in if None
+    train:dict={},  # parameters of train cells; one that is None is not given
+    quantize:dict={},# parameters of quantize cells, likewise
+    **settings      # of `Study`, likewise
 ):                  # a `Study`
-    "A built-in study with some settings replaced, or a new one"
+    "A built-in study with some settings replaced, or a new one; raises `ValueError`"
     from gpfq_nb.sweep import Study
     if study is not None and study not in STUDIES:
         known = ', '.join(STUDIES)

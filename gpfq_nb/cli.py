@@ -34,6 +34,7 @@ from .recipe import TrainConfig
 from .values import to_number
 
 # %% ../nbs/63_cli.ipynb #a491e62f
+# the fields of `QuantConfig`, and of `TrainConfig`, by the group that shows them
 GRID = ('bits', 'levels', 'granularity', 'scalar', 'percentile', 'act_bits')
 METHOD = ('method', 'rounding', 'regularizer', 'lamb', 'order', 'target', 'damp', 'search', 'flip', 'beam', 'sweeps',
     'dead', 'form', 'correct', 'fuse_bn', 'skip', 'overrides')
@@ -271,6 +272,7 @@ def plots_options(
     parser.add_argument('folder', metavar='FOLDER', help="a study, or any folder with results below it")
     add_switch(parser, 'output', 'redraw', "draw also what is there already and has not changed")
 
+# %% ../nbs/63_cli.ipynb #0eb3e5ba
 @command(plots_options, 'FOLDER [options]')
 def gpfq_plots(o):
     "Write log.csv, Quantization_Log.csv and every figure with its table"
@@ -294,6 +296,7 @@ def report_options(
     "The options of gpfq_report"
     parser.add_argument('folder', metavar='FOLDER', help="a study, such as runs/digits")
 
+# %% ../nbs/63_cli.ipynb #88e82c3c
 @command(report_options, 'FOLDER')
 def gpfq_report(o):
     "Write log, figures and report.html from what is there"

@@ -116,6 +116,7 @@ def command(
                 return f(argparse.Namespace(**known | dict(zip(known, args)) | options))
         @functools.wraps(f)
         def script(*args, **options):
+            # a console script is called without arguments, from a file of the command's name
             is_script = not args and not options and Path(sys.argv[0]).stem == f.__name__
             return run(last=True) if is_script else call(args, options)
         script.run,script.parser = run,parser

@@ -51,7 +51,8 @@ def skip_of(
     def is_layer(v): return isinstance(v, (str, numbers.Integral)) and not isinstance(v, bool)
     several = (value,) if is_layer(value) else value
     if not isinstance(several, (list, tuple)) or not all(map(is_layer, several)):
-        raise ValueError(f"{name} is {value!r:.80}; expected layers: a list of names, patterns or indices, such as ['conv1', 'layer4.*', -1]")
+        raise ValueError(f"{name} is {value!r:.80}; expected layers: a list of names, patterns or indices, "
+            "such as ['conv1', 'layer4.*', -1]")
     return tuple(v if isinstance(v, str) else int(v) for v in several)
 
 # %% ../nbs/10_config.ipynb #8111f981
@@ -111,19 +112,23 @@ class QuantConfig:
         "What the registry says of the method"
         from gpfq_nb.solvers import solvers
         return solvers[self.method]
+
     @property
     def fractional(self):
         "Is `bits` an average?"
         return isinstance(self.bits, float)
+
     @property
     def beams(self):
         "Does the solver keep several paths?"
         return self.solver.beam and self.beam > 1
+
     @property
     def walks_samples(self):
         "Can the samples form compute it?"
         alone = (self.order, self.target, self.search, self.sweeps) == ("given", "given", 0, 0)
         return self.solver.samples and alone
+
     @property
     def rule(self):
         "How a value is rounded to the grid, as `Alphabet.round` calls it"
@@ -133,7 +138,7 @@ class QuantConfig:
 layer_fields = {f.name for f in fields(QuantConfig)} - {'skip', 'overrides', 'fuse_bn', 'seed'}
 
 def check_overrides(
-    c:QuantConfig
+    c:QuantConfig       # whose other options are checked already
 )->None:
     "Refuse overrides whose values no config could have; raises `ValueError`. Which layers there are is known later"
     checks = {f.name: f.metadata['check'] for f in fields(c)}
@@ -224,7 +229,8 @@ def layer_configs(
     out = {n: config for n in names}
     for key,change in config.overrides.items():
         if unknown := sorted(set(change) - layer_fields):
-            raise ValueError(f"overrides[{key!r}]: {', '.join(unknown)} cannot be set per layer; choose from {', '.join(sorted(layer_fields))}")
+            raise ValueError(f"overrides[{key!r}]: {', '.join(unknown)} cannot be set per layer; "
+                f"choose from {', '.join(sorted(layer_fields))}")
         for n in match_layers(key, names, 'overrides'): out[n] = replace(out[n], **change)
     skipped = {n: None for key in config.skip for n in match_layers(key, names, 'skip')}
     return out | skipped

@@ -80,7 +80,7 @@ def check_kept(
     f:Path,              # a cache file
     ts:dict,             # its tensors
     meta:dict            # and what else it says
-)->tuple[dict,tuple]:    # arrays by name, classes
+)->tuple[dict,tuple]:    # the tensors by name, classes
     "What a cache file holds; raises `ValueError` if that is no data set"
     keys = ['test_x', 'test_y', 'train_x', 'train_y']
     if sorted(ts) != keys:
@@ -97,7 +97,7 @@ def check_kept(
 # %% ../nbs/36_data.ipynb #11e90454
 def read_cache(
     f:Path                 # a cache file, or nothing yet
-)->tuple[dict,tuple]|None: # arrays by name, classes; None: it must be made
+)->tuple[dict,tuple]|None: # tensors by name, classes; None: it must be made
     "What is in the cache; of a damaged file a warning, and nothing"
     if not f.exists(): return None
     try: return check_kept(f, *load_tensors(f))
@@ -108,8 +108,8 @@ def read_cache(
 # %% ../nbs/36_data.ipynb #2f8125ae
 def write_cache(
     f:Path,        # a cache file
-    ts:dict,       # arrays by name
-    classes:tuple  # their names
+    ts:dict,       # tensors by name
+    classes:tuple  # the classes' names
 )->None:
     "Write a cache file whole; raises `OSError` with what to do where that is not allowed"
     try: save_tensors(f, ts, dict(classes=list(classes)))
@@ -124,8 +124,8 @@ def cached(
     size:int|None=None,        # see `decode`
     cache:str|Path|None=None,  # see `cache_dir`
     progress:bool=False        # show a bar while decoding
-)->tuple[dict,tuple]:          # arrays by name, classes
-    "`folder_tensors`, or what an earlier call left in the cache"
+)->tuple[dict,tuple]:          # tensors by name, as of `folder_tensors`; classes
+    "`folder_tensors`, or what an earlier call left in the cache; raises `FileNotFoundError` where nothing is"
     path,size = Path(path),check_size(size)
     if not path.exists():
         raise FileNotFoundError(
@@ -163,7 +163,7 @@ def fetch_cifar10(
 # %% ../nbs/36_data.ipynb #dd23e81b
 def cifar10_tensors(
     cache:str|Path|None=None # see `cache_dir`
-)->tuple[dict,tuple]:        # arrays by name, classes
+)->tuple[dict,tuple]:        # tensors by name, as of `fetch_cifar10`; classes
     "The original CIFAR-10, downloaded by torchvision where it is not yet in the cache"
     root = cache_dir(cache)
     f = root/'cifar10-original.safetensors'

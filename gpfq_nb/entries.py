@@ -18,8 +18,8 @@ from .files import shortened
 MAX_IMAGE_PIXELS = 1 << 26 # of one image: 67 megapixels, 8192×8192
 MAX_MEMBER = 1 << 28       # bytes of one image file: 256 MiB
 MAX_UNPACKED = 1 << 34     # bytes of an archive or of arrays, unpacked, and of all decoded images: 16 GiB
-MAX_RATIO = 200            # unpacked bytes for each packed byte, beyond the first FREE_UNPACKED
-FREE_UNPACKED = 1 << 28    # bytes that any archive may unpack to, however small it is: 256 MiB
+MAX_RATIO = 200            # unpacked bytes for each packed byte
+FREE_UNPACKED = 1 << 28    # bytes that any file may unpack to, however small it is: 256 MiB
 MAX_CLASSES = 1 << 16      # classes of a data set
 
 # %% ../nbs/30_entries.ipynb #f92a5b05
@@ -96,10 +96,10 @@ def walk(
 
 # %% ../nbs/30_entries.ipynb #5a5817dc
 def check_member(
-    size:int, # bytes
-    name:str  # of the image file
+    size:int, # bytes of an image file or a manifest
+    name:str  # of it, for the message
 )->None:
-    "Raise `OutOfBounds` for an image file that is too large to read"
+    "Raise `OutOfBounds` for a file that is too large to read"
     if size > MAX_MEMBER:
         raise OutOfBounds(
             f"the image file {shortened(name)} has {size:,} bytes, more than MAX_MEMBER = {MAX_MEMBER:,}: make it "

@@ -13,23 +13,30 @@ from typing import Iterable, Iterator
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from .models import eval_mode, hits
+
+from .networks import eval_mode, hits
 
 # %% ../nbs/43_evaluate.ipynb #e84c66ad
 def outputs(
     model:nn.Module,                # any classifier; left in the mode it is in
     batches:Iterable,               # of (x, y)
     device:torch.device|str=None    # where to compute; None: where the model is
-)->Iterator:                        # of (x, y, logits), on that device
-    "Run `model` over labelled batches in evaluation mode"
+)->Iterator:                        # of (x, y, logits), on that device; logits (n, classes)
+    "Run `model` over labelled batches in evaluation mode; raises `ValueError` for a batch that does not fit it"
     dev = device or next((t.device for t in [*model.parameters(), *model.buffers()]), 'cpu')
     with eval_mode(model):
         for b in batches:
-            if not (isinstance(b, (tuple, list)) and len(b) == 2): raise ValueError(f"a batch is a {type(b).__name__}: expected a pair (x, y) of inputs and labels")
+            if not (isinstance(b, (tuple, list)) and len(b) == 2):
+                raise ValueError(f"a batch is a {type(b).__name__}: expected a pair (x, y) of inputs and labels")
             x,y = b[0].to(dev), b[1].to(dev)
             out = model(x)
-            if out.ndim != 2 or len(out) != len(y): raise ValueError(f"outputs of shape {tuple(out.shape)} for {len(y)} labels: expected ({len(y)}, classes)")
-            if len(y) and not 0 <= int(y.min()) <= int(y.max()) < out.shape[1]: raise ValueError(f"labels from {int(y.min())} to {int(y.max())} for a model of {out.shape[1]} outputs: is this its data set?")
+            if out.ndim != 2 or len(out) != len(y):
+                raise ValueError(
+                    f"outputs of shape {tuple(out.shape)} for {len(y)} labels: expected ({len(y)}, classes)")
+            if len(y) and not 0 <= int(y.min()) <= int(y.max()) < out.shape[1]:
+                raise ValueError(
+                    f"labels from {int(y.min())} to {int(y.max())} for a model of {out.shape[1]} outputs: is this its "
+                    "data set?")
             yield x, y, out
 
 # %% ../nbs/43_evaluate.ipynb #b7df13d1
@@ -38,7 +45,7 @@ def logits(
     batches:Iterable,            # of (x, y)
     device:torch.device|str=None # where to compute; None: where the model is
 )->Tensor:                       # (n, classes)
-    "The logits of every image, in order"
+    "The logits of every image, in order; raises `ValueError` if there is none"
     outs = [o for _,_,o in outputs(model, batches, device)]
     if not outs: raise ValueError("no batches to evaluate: expected at least one (x, y)")
     return torch.cat(outs)
@@ -55,30 +62,34 @@ class Evaluation:
     kl:float|None=None         # mean KL divergence from the reference, nats
 
     @property
-    def stderr(self)->float:   # of top1, as of a mean of n coin flips
-        "One standard error of `top1`"
+    def stderr(self)->float:
+        "One standard error of `top1`, as of a mean of `n` coin flips"
         return math.sqrt(self.top1*(1-self.top1)/self.n)
 
 # %% ../nbs/43_evaluate.ipynb #3698141a
 def evaluate(
     model:nn.Module,               # any classifier; left in the mode it is in
     batches:Iterable,              # of (x, y), normalised as the model expects
-    reference:nn.Module=None,      # a second model, to compare with
+    reference:nn.Module=None,      # a second model, to compare with; left in its mode, too
     device:torch.device|str=None,  # where to compute; None: where the model is
     progress:bool=False            # show a bar
-)->Evaluation:
-    "Top-1, top-5 and loss; with a reference also agreement and KL divergence"
-    n,tot = 0, 0
+)->Evaluation:                     # agreement and kl are None without a reference
+    "Top-1, top-5 and loss; with a reference also agreement and KL divergence; raises `ValueError` for what does not fit"
+    n = 0
+    tot = 0                                                 # sums over images, in the order of Evaluation's fields
     total = len(batches) if hasattr(batches, '__len__') else None
+    bar = tqdm(batches, total=total, desc='evaluate', disable=not progress, leave=False)
     with eval_mode(reference) if reference is not None else eval_mode(model):
-        for x,y,out in outputs(model, tqdm(batches, total=total, desc='evaluate', disable=not progress, leave=False), device):
-            s = [hits(out, y), hits(out, y, 5), F.cross_entropy(out, y, reduction='sum')]
+        for x,y,out in outputs(model, bar, device):
+            sums = [hits(out, y), hits(out, y, 5), F.cross_entropy(out, y, reduction='sum')]
             if reference is not None:
                 ref = reference(x)
-                if ref.shape != out.shape: raise ValueError(f"the reference has {ref.shape[-1]} outputs, the model {out.shape[-1]}: expected the same classes")
+                if ref.shape != out.shape:
+                    raise ValueError(
+                        f"the reference has {ref.shape[-1]} outputs, the model {out.shape[-1]}: expected the same classes")
                 lp,lq = ref.double().log_softmax(1), out.double().log_softmax(1)
-                s += [(ref.argmax(1) == out.argmax(1)).sum(), (lp.exp()*(lp-lq)).sum()]
-            tot = tot + torch.stack([v.double() for v in s])
+                sums += [(ref.argmax(1) == out.argmax(1)).sum(), (lp.exp()*(lp-lq)).sum()]
+            tot = tot + torch.stack([v.double() for v in sums])
             n += len(y)
     if not n: raise ValueError("no images to evaluate: expected at least one batch (x, y)")
     return Evaluation(n, *(tot/n).tolist())

@@ -34,9 +34,9 @@ def templates()->Path:
 
 # %% ../nbs/25_execute.ipynb #28a0ada7
 def read_notebook(
-    path:str|Path # of a study's own, perhaps
-):                # the notebook
-    "Read a notebook; raises `ValueError` by name if it is none"
+    path:str|Path # ours, or one that somebody has put in its place
+):                # the notebook, of nbformat 4
+    "Read a notebook; raises `ValueError` if it is none, `OSError` where there is no file"
     path = regular_file(path, "a notebook")
     try:
         nb = nbformat.read(path, 4)
@@ -57,7 +57,7 @@ def template_hash(
 # %% ../nbs/25_execute.ipynb #ebf304e1
 def template_params(
     path:str|Path # a notebook with a cell tagged `parameters`
-)->list[str]:
+)->list[str]:     # their names, in order; [] if there is no such cell
     "The parameters a notebook declares"
     import papermill
     read_notebook(path)
@@ -92,7 +92,7 @@ def scratch(
 def alive(
     pid:int # of a process
 )->bool:
-    "Is there such a process?"
+    "Is there such a process, of whatever user?"
     try: os.kill(pid, 0)
     except ProcessLookupError: return False
     except OSError: return True
@@ -128,7 +128,7 @@ def execute(
     params:dict,         # its parameters
     timeout:float=None   # seconds that any one cell may take
 )->None:
-    "Execute a notebook with papermill; a cell that raises is raised here"
+    "Execute a notebook with papermill; what a cell of it raises is raised here, as `PapermillExecutionError`"
     import papermill
     from traitlets.config import Config
     with scratch() as d:
@@ -146,9 +146,9 @@ def record_error(
     key:str,    # its key
     ename:str,  # the exception's class
     evalue:str, # its message
-    trace=()    # lines
+    trace=()    # lines of the traceback
 )->None:
-    "Write error.json"
+    "Write error.json, its traceback the last 30 lines without the codes that colour a terminal"
     plain_text = re.sub(r'\x1b\[[0-9;]*m', '', '\n'.join(trace)).splitlines()
     write_json(Path(out)/'error.json', dict(key=key, ename=ename, evalue=evalue, traceback=plain_text[-30:]))
 
@@ -171,8 +171,12 @@ THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 RECORDS = ('params.json', 'result.json', 'notebook.ipynb')
 
 # %% ../nbs/25_execute.ipynb #9717b599
-def _failed(home, key, e)->str:
-    "Record why a cell failed, and how far it got; says why"
+def _failed(
+    home:Path,  # the cell's folder
+    key:str,    # its key
+    e:Exception # why it failed
+)->str:         # the same in a line
+    "Record why a cell failed, and how far it got"
     ename = getattr(e, 'ename', type(e).__name__)
     evalue = getattr(e, 'evalue', str(e))
     try:
@@ -267,8 +271,11 @@ def cores()->int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 # %% ../nbs/25_execute.ipynb #381d1165
-def _start_worker(life, log):
-    "Runs in every new worker"
+def _start_worker(
+    life, # the reading end of the pipe that the sweep holds open
+    log   # path of workers.log
+):
+    "Runs first in every new worker"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, 'pthread_sigmask'): signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
@@ -292,7 +299,7 @@ def held_back():
 # %% ../nbs/25_execute.ipynb #eabe9005
 def importable(
     name:str # of a function of this chapter
-):
+):           # the function
     "The function as a fresh process can import it, even when this chapter runs as a notebook"
     return getattr(import_module('gpfq_nb.execute'), name)
 
@@ -309,6 +316,7 @@ class Workers:
         self.start()
 
     def start(self):
+        "Make the pipe that keeps the workers alive, and a pool, whose processes start with their first work"
         self.ends = self.ctx.Pipe(duplex=False)
         self.pool = ProcessPoolExecutor(self.n, self.ctx, importable('_start_worker'), (self.ends[0], self.log))
 
@@ -321,9 +329,11 @@ class Workers:
                 return self.pool.submit(f, *args)
 
     def restart(self):
+        "End all workers, and begin anew"
         self.close()
         self.start()
 
     def close(self):
+        "End all workers, whatever they are doing"
         self.ends[1].close()                                  # whatever is still running ends
         self.pool.shutdown(wait=True, cancel_futures=True)

@@ -75,7 +75,7 @@ def plot_training(
     return fig
 
 # %% ../nbs/53_figures.ipynb #ea118a2c
-GRID = ['levels', 'granularity', 'scalar', 'percentile']
+GRID = ['levels', 'granularity', 'scalar', 'percentile']    # what makes two grids of one bit width the same
 
 def controls(
     log:pd.DataFrame # as `gpfq_nb.log.read_log` gives it
@@ -164,6 +164,7 @@ def cols_for(
     "Panels beside each other: four bit widths make a square"
     return 2 if len(bits) == 4 else 3
 
+# %% ../nbs/53_figures.ipynb #fcdf91cf
 def _layer_axis(ax, names):
     "Number the layers, or name them if there is room"
     short = len(names) <= 10
@@ -236,7 +237,7 @@ def weight_histogram(
     q,        # their quantized values (N, d)
     step,     # the grid's step: number or (N, 1)
     layer='', # its name
-    bins:int=4 # a step
+    bins:int=4 # bins in one step, if these are not too many
 )->pd.DataFrame: # layer, what ('float' | 'grid'), x in steps, share of the weights per step
     "Histogram of a layer before and after, in units of its step"
     step = np.asarray(step, dtype=float)
@@ -244,7 +245,7 @@ def weight_histogram(
     b = np.asarray(q, dtype=float)/step
     low = math.floor(a.min() - .5)
     high = math.ceil(a.max() + .5)
-    steps = math.ceil((high - low)*bins/MAX_BINS)                      # that one bin of the coarsest kind holds
+    steps = math.ceil((high - low)*bins/MAX_BINS)                      # in one bin, if there would be too many
     edges = np.arange(low*bins, high*bins + 1)/bins if steps == 1 else np.arange(low, high + steps, steps)
     f = np.histogram(a, edges)[0]/(edges[1] - edges[0])/a.size
     x,n = np.unique(b.round(2) if steps == 1 else (b/steps).round()*steps, return_counts=True)

@@ -12,12 +12,10 @@ import dataclasses, errno, hashlib, json, math, os, secrets
 from pathlib import Path
 from typing import Iterable
 
-import numpy as np, torch
+import numpy as np
 from torch import Tensor
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
-
-from .options import whole
 
 # %% ../nbs/20_files.ipynb #e0900002
 MAX_SHOWN = 200 # characters of a name in a message
@@ -91,7 +89,7 @@ def expanded(
 def holds(
     path:Path,   # a file, or nothing yet
     data:bytes   # a whole content
-)->bool:
+)->bool:         # False also for a folder, a pipe, or nothing
     "Whether a regular file at `path` has exactly this content"
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
@@ -100,7 +98,7 @@ def atomic_write(
     path:str|Path, # where to; missing parent folders are made
     data:bytes|str # the whole content; text is stored as UTF-8
 )->Path:           # the path
-    "Write `data` to `path` so that a reader sees the old file or the new one, never a part; the same is left alone"
+    "Write `data` so that a reader sees the old file or the new one, never a part; raises as `check_names`, and `OSError`"
     path = check_names(path)
     content = data.encode() if isinstance(data, str) else data
     if path.is_dir(): raise IsADirectoryError(f"cannot write {shortened(path)}: it is a folder")
@@ -197,7 +195,7 @@ def save_tensors(
     tensors:dict[str,Tensor], # name -> tensor; any device, any strides
     meta:dict|None=None       # what belongs to them; anything `plain` takes
 )->Path:                      # the path
-    "Write named tensors and `meta` as one safetensors file, whole or not at all"
+    "Write named tensors and `meta` as one safetensors file, whole or not at all; raises as `plain` and `atomic_write`"
     ts = {k: v.detach().cpu().contiguous().clone() for k,v in tensors.items()}
     facts = json.dumps(plain(meta or {}), allow_nan=False)
     return atomic_write(path, to_safetensors(ts, {'gpfq_nb': facts}))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .patches import inputs_within, map_size, padded, patches, sample_positions, shifted, taps, windows
 
 # %% ../nbs/03_gram.ipynb #d3a00003
-# once defined here
+# defined here in the first edition, and still to be imported from here
 _all_ = ['inputs_within', 'map_size', 'padded', 'patches', 'sample_positions', 'shifted', 'taps', 'windows']
 
 # %% ../nbs/03_gram.ipynb #54dd9d37
@@ -68,8 +68,8 @@ class Gram:
         return G,C,D
 
     def add(self,
-        x:Tensor,       # input of the layer in the analog network
-        xq:Tensor=None, # input of the layer in the quantized network (default: the same)
+        x:Tensor,       # input of the layer in the analog network: (…, d), or (B, C, H, W) of a convolution
+        xq:Tensor=None, # the same in the quantized network (default: the same object)
     ):                  # itself
         "Add a batch; raises `ValueError` if the two differ in shape"
         if xq is None: xq = x
@@ -84,7 +84,9 @@ class Gram:
         for a,b in zip(x.split(per), xq.split(per)): add(a, a if xq is x else b)
         return self
 
-    def shifts(self, x) -> bool:
+    def shifts(self,
+        x:Tensor        # maps (B, C, H, W)
+    ) -> bool:
         "Whether maps like `x` are correlated at shifts: it pays where the map is large against the kernel"
         if self.shift is None: return False
         return all(n>=4*k-4 for n,k in zip(map_size(x, self.shift), self.shift.kernel_size))

@@ -19,6 +19,7 @@ from .layer import LAYERS, quantizable
 class Tracer(fx.Tracer):
     "Trace down to modules of `torch.nn` that hold no quantizable layer but themselves"
     def is_leaf_module(self, m, name):
+        "Is a module one operation, rather than what it is made of?"
         if isinstance(m, LAYERS): return True
         return super().is_leaf_module(m, name) and not quantizable(m)
 
@@ -30,17 +31,18 @@ def trace(
     "The model as a graph, if it can be traced and the graph computes the same"
     try:
         graph = Tracer().trace(model)
-        same = torch.allclose(model(x.clone()), fx.GraphModule(model, graph)(x.clone()), rtol=1e-3, atol=1e-4, equal_nan=True)
+        wanted,got = model(x.clone()),fx.GraphModule(model, graph)(x.clone())
+        same = torch.allclose(wanted, got, rtol=1e-3, atol=1e-4, equal_nan=True)
     except Exception as e: return None,f"{type(e).__name__}: {e}".splitlines()[0]
     return (graph, '') if same else (None, "the traced graph computes something else")
 
 # %% ../nbs/12_graph.ipynb #0bca88b4
 def call(
-    n:fx.Node,
+    n:fx.Node,          # any but the inputs and the output
     root:nn.Module,     # the network: the traced one, or a copy of it
     traced:nn.Module,   # the traced one, which holds the constants that tracing found
     args:tuple,         # values in the places of nodes
-    kwargs:dict
+    kwargs:dict         # the same, by name
 ):                      # the node's value
     "What a node computes"
     if n.op == 'get_attr':
@@ -52,7 +54,7 @@ def call(
 
 # %% ../nbs/12_graph.ipynb #af6c8132
 def computes_the_same(
-    n:fx.Node,
+    n:fx.Node,          # as in `call`
     ref:nn.Module,      # the traced network
     net:nn.Module       # a copy of it, with other weights perhaps
 )->bool:
@@ -65,12 +67,13 @@ def computes_the_same(
 
 # %% ../nbs/12_graph.ipynb #150ad98f
 def value_bytes(
-    graph:fx.Graph,
-    model:nn.Module,
-    x:Tensor            # one input
+    graph:fx.Graph,     # from `trace`
+    model:nn.Module,    # the traced network
+    x:Tensor            # one input, as a batch
 )->dict:                # node -> bytes of its value for one image, in both streams
     "How large the values in a network are"
-    env,sizes = {},{}
+    env = {}            # node -> its value
+    sizes = {}
     for n in graph.nodes:
         if n.op == 'output': return sizes
         args,kwargs = fx.node.map_arg((n.args, n.kwargs), env.get)
@@ -83,7 +86,7 @@ def value_bytes(
 # %% ../nbs/12_graph.ipynb #ee7d000f
 @contextmanager
 def hooks(
-    model:nn.Module,
+    model:nn.Module,    # to be run inside the block
     names:list,         # of modules
     hook                # called as hook(name, input) before each of them runs
 ):
@@ -96,7 +99,7 @@ def hooks(
 
 # %% ../nbs/12_graph.ipynb #bfc130cb
 def call_order(
-    model:nn.Module,
+    model:nn.Module,    # in eval mode
     x:Tensor,           # a few inputs
     also:tuple=()       # kinds of modules to count, besides the layers
 )->dict:                # name -> number of calls, in the order of the first call
@@ -111,10 +114,10 @@ def call_order(
 class Reached(Exception): "The layer that was waited for"
 
 def layer_input(
-    model:nn.Module,
+    model:nn.Module,    # in eval mode
     name:str,           # of a layer
     x:Tensor            # the model's input
-)->Tensor:
+)->Tensor:              # as the layer is given it
     "The input of one layer, by running the model up to it; raises `ValueError` if it is not reached"
     got = []
     def stop(name, x):
@@ -127,7 +130,7 @@ def layer_input(
 
 # %% ../nbs/12_graph.ipynb #b17e820f
 def memory_order(
-    model:nn.Module,
+    model:nn.Module,    # in eval mode
     x:Tensor            # a few inputs
 )->torch.memory_format:
     "Channels last in memory where the model can take it"
@@ -141,7 +144,7 @@ def memory_order(
 
 # %% ../nbs/12_graph.ipynb #fe2b6b78
 def device_of(
-    model:nn.Module
+    model:nn.Module     # with parameters
 )->torch.device:
     "Where a model's parameters are"
     return next(model.parameters()).device

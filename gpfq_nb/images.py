@@ -83,7 +83,9 @@ class Found:
     ignored:dict=field(default_factory=dict)   # why -> paths
     size:int=0                                 # bytes of all pixels
 
-    def ignore(self, why, *names): self.ignored.setdefault(why, []).extend(names)
+    def ignore(self, why, *names):
+        "Add paths that are ignored, and why"
+        self.ignored.setdefault(why, []).extend(names)
 
 # %% ../nbs/34_images.ipynb #2e7ce4bf
 def place(
@@ -166,7 +168,7 @@ def check_manifests(
     found:Found, # everything in a source; images that are not listed are added to what is ignored
     name:str     # of the source, for messages
 )->None:
-    "Raise `ValueError` for what a manifest beside the splits lists, and the source has not"
+    "Raise `ValueError` where a manifest beside the splits lists an image that is missing or another one"
     root = next(iter(found.roots), '')
     for manifest in found.manifests:
         if '/'.join(path_parts(manifest.name)[:-1]) != root: continue

@@ -16,7 +16,7 @@ from .alphabet import Alphabet
 
 # %% ../nbs/16_inputs.ipynb #6d344580
 def input_grid(
-    xs,                 # iterable of a layer's inputs, batch by batch
+    xs,                 # iterable of a layer's inputs, batch by batch, in any shape
     bits:int,           # 2^b values
     sample:int=2**18    # numbers to choose the step by, about
 )->Alphabet:            # one step for all
@@ -36,8 +36,8 @@ def input_grid(
 # %% ../nbs/16_inputs.ipynb #818042ef
 @dataclass(frozen=True, eq=False)
 class RoundInputs:
-    "A forward pre-hook"
-    grid:Alphabet
+    "A forward pre-hook that rounds a layer's input, given by position or by name"
+    grid:Alphabet   # one step for all
     def __call__(self, module, args, kwargs):
         if args: return (self.grid.round(args[0]), *args[1:]),kwargs
         return args,kwargs | dict(input=self.grid.round(kwargs['input']))
@@ -56,9 +56,9 @@ def quantize_inputs(
 
 # %% ../nbs/16_inputs.ipynb #1d0856dc
 def input_grids(
-    model:nn.Module
+    model:nn.Module     # some of whose layers may round their inputs
 )->dict:                # layer name -> Alphabet
-    "The grids of a model's layers"
+    "The grids that a model's layers round their inputs to"
     hooks = ((n, h) for n,m in model.named_modules() for h in m._forward_pre_hooks.values())
     return {n: h.grid for n,h in hooks if isinstance(h, RoundInputs)}
 
@@ -67,7 +67,7 @@ class Rounded:
     "Pairs of inputs, those of the quantized network rounded"
     def __init__(self,
         pairs:Iterable, # (x, xq), batch by batch
-        grid:Alphabet
+        grid:Alphabet   # of the inputs
     ):
         self.pairs = pairs
         self.grid = grid

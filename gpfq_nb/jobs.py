@@ -21,6 +21,7 @@ from .files import atomic_write, file_hash
 from .models import create_model, eval_mode, load_model, load_weights, pick_device, save_weights
 from .output import say
 from .quantize import QuantConfig, QuantResult, quantize_model
+# more than is used below: a cell's notebook finds all of it here
 from .settings import CONFIG, PRESETS, JobPlan, assigned, check_injected, check_known
 from .settings import quant_config, quantize_plan, train_plan, variant_name
 from .store import Cell, cell_key, check_free, check_writable, close_cell, finished, open_cell
@@ -144,7 +145,7 @@ def compare(
     net:nn.Module,       # float
     quantized:nn.Module, # the same, quantized
     batches              # of (x, y), iterable twice
-)->tuple[Evaluation,Evaluation]: # float; quantized, with agreement and KL
+)->tuple[Evaluation,Evaluation]: # of the float one; of the quantized one, with agreement and KL
     "Evaluate both networks on the same images"
     both = torch.stack([logits(net, batches), logits(quantized, batches)], 1).cpu()
     pairs = list(zip(both.split(1024), torch.cat([y for _,y in batches]).cpu().split(1024)))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAYERS', 'BLOCK', 'quantizable', 'weight_rows', 'n_samples', 'operations', 'choose_form', 'every_patch', 'gram_of',
-           'samples_of', 'prepare', 'decide', 'solve_gram', 'Outcome', 'layer_seed', 'fit_grid', 'solve_layer',
-           'solve_inputs', 'outcome']
+           'samples_of', 'prepare', 'decide', 'solve_gram', 'Outcome', 'layer_seed', 'fit_grid', 'solve_inputs',
+           'outcome', 'solve_layer']
 
 # %% ../nbs/11_layer.ipynb #b0dabee7
 import math, zlib
@@ -28,14 +28,14 @@ from .solvers import refine
 LAYERS = (nn.Linear, nn.Conv2d) # the kinds that are quantized
 
 def quantizable(
-    model:nn.Module
+    model:nn.Module # any network
 )->dict:            # name -> module
     "The layers that can be quantized, in the order of `named_modules`"
     return {n: m for n,m in model.named_modules() if isinstance(m, LAYERS)}
 
 # %% ../nbs/11_layer.ipynb #6064b5da
 def weight_rows(
-    layer:nn.Module
+    layer:nn.Module # `nn.Linear` or `nn.Conv2d`
 )->Tensor:          # (groups, N, d), in float32 at least
     "A layer's weights, a row a neuron, one matrix for each group"
     W = layer.weight.detach().flatten(1)
@@ -110,7 +110,9 @@ def gram_of(
     shared = known is not None and isinstance(layer, nn.Conv2d) and every_patch(config) and not config.act_bits
     for other,G,D in known if shared else ():
         at = inputs_within(layer, other)
-        if at is not None: return G[:,at][...,at],None if D is None else D[:,at][...,at]
+        if at is None: continue
+        def part(M): return M[:,at][...,at]
+        return part(G), None if D is None else part(D)
     dtype = torch.promote_types(layer.weight.dtype, torch.float32)
     gram = Gram.for_layer(layer, config.retain_rate, config.patch_stride, draw)
     gram.chunk = chunk
@@ -191,10 +193,13 @@ def solve_gram(
     check_shapes(p.W, p.G, p.G if p.D is None else p.D)
     at = p.columns(config.order)                # (groups, n), those that have an input in some group
     grid = p.grid
-    if at.shape[1]: Q,grid = decide(prepare(p.take(at), config, None if RX is None else RX.take_along_dim(at[:,None], 2)), config)
+    alive = at.shape[1] > 0
+    if alive:
+        if RX is not None: RX = RX.take_along_dim(at[:,None], 2)
+        Q,grid = decide(prepare(p.take(at), config, RX), config)
     if p.dead == "zero": out = torch.zeros_like(p.W)
     else: out = grid.round(p.W, p.rounding, p.lamb, p.generator)
-    if at.shape[1]: out.scatter_(2, at[:,None].expand_as(Q), Q)
+    if alive: out.scatter_(2, at[:,None].expand_as(Q), Q)
     return out,grid
 
 # %% ../nbs/11_layer.ipynb #08941816
@@ -222,33 +227,6 @@ def fit_grid(
     "The grid that reaches as far as the config says"
     gap = config.lamb if config.rule == "hard" else 0.
     return Alphabet.fit(W.flatten(0, 1), config.bits, config.levels, config.granularity, config.scalar, config.percentile, gap)
-
-# %% ../nbs/11_layer.ipynb #5e60522f
-def solve_layer(
-    layer:nn.Module,        # float layer
-    pairs:Iterable,         # of its two inputs (x, xq), batch by batch; the samples form needs a list
-    config:QuantConfig,     # of this layer
-    name:str="layer",       # seeds this layer's randomness, and stands in messages
-    known:list=None,        # Gram matrices of the same inputs: (layer, G, D), read and added to
-    chunk:int=2**22,        # see `Gram`
-    RX:Tensor=None          # RᵀX̃ (groups, N, d), see `corrected_target`
-)->Outcome:
-    "Quantize one layer's weight; raises `ValueError` with the layer's name if its inputs are not finite or its grid is none"
-    W = weight_rows(layer)
-    try: fitted = fit_grid(W, config)
-    except ValueError as e: raise ValueError(f"layer {name}: {e}") from None
-    seed = layer_seed(config, name)
-    draw = torch.Generator().manual_seed(seed)
-    p = Problem(W=W, G=None, grid=fitted.grouped(len(W)), rounding=config.rule, lamb=config.lamb,
-        generator=torch.Generator(W.device).manual_seed(seed), dead=config.dead)
-    if not config.solver.looks: return outcome(layer, config.solver.solve(p), fitted)
-    try: Q,grid,form,energy = solve_inputs(layer, pairs, config, p, draw, known, chunk, RX)
-    except ValueError as e:
-        if "not finite" not in str(e): raise
-        raise ValueError(f"layer {name}: its inputs are not finite on the calibration data: "
-            "look for overflow or NaN in the layers before it") from None
-    fitted = replace(fitted, step=grid.step.view_as(fitted.step))
-    return outcome(layer, Q, fitted, form, (energy == 0).float().mean().item())
 
 # %% ../nbs/11_layer.ipynb #667c9e9d
 def solve_inputs(
@@ -280,3 +258,30 @@ def outcome(
 )->Outcome:
     "With the weights in the layer's own shape and type"
     return Outcome(Q.view_as(layer.weight).to(layer.weight.dtype), grid, form, dead)
+
+# %% ../nbs/11_layer.ipynb #5e60522f
+def solve_layer(
+    layer:nn.Module,        # float layer
+    pairs:Iterable,         # of its two inputs (x, xq), batch by batch; the samples form needs a list
+    config:QuantConfig,     # of this layer
+    name:str="layer",       # seeds this layer's randomness, and stands in messages
+    known:list=None,        # Gram matrices of the same inputs: (layer, G, D), read and added to
+    chunk:int=2**22,        # see `Gram`
+    RX:Tensor=None          # RᵀX̃ (groups, N, d), see `corrected_target`
+)->Outcome:
+    "Quantize one layer's weight; raises `ValueError` with the layer's name if its inputs are not finite or its grid is none"
+    W = weight_rows(layer)
+    try: fitted = fit_grid(W, config)
+    except ValueError as e: raise ValueError(f"layer {name}: {e}") from None
+    seed = layer_seed(config, name)
+    draw = torch.Generator().manual_seed(seed)
+    p = Problem(W=W, G=None, grid=fitted.grouped(len(W)), rounding=config.rule, lamb=config.lamb,
+        generator=torch.Generator(W.device).manual_seed(seed), dead=config.dead)
+    if not config.solver.looks: return outcome(layer, config.solver.solve(p), fitted)
+    try: Q,grid,form,energy = solve_inputs(layer, pairs, config, p, draw, known, chunk, RX)
+    except ValueError as e:
+        if "not finite" not in str(e): raise
+        raise ValueError(f"layer {name}: its inputs are not finite on the calibration data: "
+            "look for overflow or NaN in the layers before it") from None
+    fitted = replace(fitted, step=grid.step.view_as(fitted.step))
+    return outcome(layer, Q, fitted, form, (energy == 0).float().mean().item())

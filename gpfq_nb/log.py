@@ -16,6 +16,7 @@ import pandas as pd
 
 from .files import atomic_write, read_json
 from .result import KINDS, PARTS, STATUSES, read_result
+# more than is used below: whoever works with a log finds all of it here
 from .rows import ALWAYS, COLUMNS, MAYBE, METRICS, OPTIONS, RENAMED, RESULTS, SEEDS, TYPES
 from .rows import as_texts, check_whole, column_type, field_columns, finished, has_foreign, make_log, moved_rows
 from .rows import points, result_row, row_weights, settings_of, stale_rows, summary, summary_table, truths
@@ -130,7 +131,7 @@ def read_log(
     return make_log(rows)
 
 # %% ../nbs/52_log.ipynb #be8100a7
-TABLES = {  # the columns that are there in any case, and those of numbers
+TABLES = {  # file -> (columns of anything, columns of numbers) that every such table has
     'history.csv': (['epoch'], ['train_loss', 'test_loss', 'train_top1', 'test_top1']),
     'layers.csv': (['name', 'method'], ['float_std', 'quant_std', 'rel_error']),
     'histograms.csv': (['layer', 'what'], ['x', 'share'])}

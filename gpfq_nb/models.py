@@ -93,7 +93,7 @@ INTS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 # %% ../nbs/42_models.ipynb #e1100018
 def kind_of(
-    t:Tensor
+    t:Tensor # any
 )->str: # 'floating point' | 'whole numbers' | its type, where it is neither
     "What kind of numbers a tensor holds"
     if t.dtype in FLOATS: return 'floating point'
@@ -184,7 +184,7 @@ def load_model(
     path:str|Path,             # a weights file
     name:str|None=None,        # architecture, where the file does not say
     num_classes:int|None=None, # outputs, where the file does not say and it is not 10
-    **kw                       # in_channels, stem
+    **kw                       # in_channels, stem; they go before what the file says
 )->tuple[nn.Module,dict]:      # the network in evaluation mode, and the facts saved with its weights
     "The network whose weights a file holds; raises `ValueError` if they do not fit it"
     state,meta = load_weights(path)

@@ -22,7 +22,7 @@ def seeded(
     seed:int|None,                 # for the global generators, inside; None: a different one every time
     device:torch.device|str='cpu'  # a GPU has a generator of its own, which is treated alike
 ):
-    "Global random generators seeded inside the block, and outside untouched; raises `ValueError` for what is no seed"
+    "Global random generators seeded inside the block, and outside untouched; raises `ValueError` for a bad seed"
     if seed is not None: seed = whole('seed', seed, most=MAX_SEED)
     device = torch.device(device)
     index = device.index or 0
@@ -36,7 +36,7 @@ def seeded(
 
 # %% ../nbs/40_networks.ipynb #e40f2245
 def device_names()->list[str]:
-    "The devices that can be computed on"
+    "The names of the devices that can be computed on, as `pick_device` takes them"
     names = ['cpu']
     if torch.cuda.is_available(): names += ['cuda', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available(): names.append('mps')
@@ -58,7 +58,7 @@ def pick_device(
 # %% ../nbs/40_networks.ipynb #5714780f
 @contextmanager
 def eval_mode(
-    model:nn.Module # any
+    model:nn.Module # any network; it is what the block gets
 ):
     "Evaluation mode and no gradients inside the block; afterwards every module's own flag as it was"
     flags = {m: m.training for m in model.modules()}
@@ -94,10 +94,10 @@ class CifarBlock(nn.Module):
         self.new = (nout-nin)//2    # channels of zeros on each side
 
     def forward(self, x):
-        h = F.relu(self.bn1(self.conv1(x)))
+        h = F.relu(self.bn1(self.conv1(x)))                         # (n, nout, h/stride, w/stride)
         h = self.bn2(self.conv2(h))
         if self.stride > 1: x = x[:, :, ::self.stride, ::self.stride]
-        if self.new: x = F.pad(x, (0,0,0,0,self.new,self.new))
+        if self.new: x = F.pad(x, (0,0,0,0,self.new,self.new))      # channels of zeros, before and after
         return F.relu(h + x)
 
 # %% ../nbs/40_networks.ipynb #70a3d7bb
@@ -186,7 +186,7 @@ def set_in_channels(
     model:nn.Module, # any network whose first convolution sees the image
     n:int            # the image's channels
 )->nn.Module:        # the same object
-    "Replace the first convolution by one for `n` input channels, if it has another number"
+    "Replace the first convolution, with fresh weights, by one for `n` input channels, if it has another number"
     name,old = next((k,m) for k,m in model.named_modules() if isinstance(m, nn.Conv2d))
     if old.in_channels == n: return model
     new = nn.Conv2d(

@@ -29,7 +29,7 @@ def whole(
 
 # %% ../nbs/09_options.ipynb #e09c0001
 def is_number(
-    value # anything
+    value # anything at all
 )->bool:
     "Whether `value` is a number that a float can hold; True, NaN and infinity are none"
     if isinstance(value, np.generic): value = value.item()
@@ -83,6 +83,7 @@ class Check:
     none:bool=False     # whether `None` passes
 
     def __call__(self, name, value):
+        "The plain value; raises `ValueError` if there is none"
         if value is None and self.none: return None
         return self.rule(name, value)
 
@@ -122,7 +123,8 @@ def option(
 )->dataclasses.Field:
     "A dataclass field that says its check and its sentence once"
     metadata = dict(check=check, sentence=sentence)
-    if isinstance(default, (dict, list)): return dataclasses.field(default_factory=partial(type(default), default), metadata=metadata)
+    if isinstance(default, (dict, list)):       # each object gets a copy of its own
+        return dataclasses.field(default_factory=partial(type(default), default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 # %% ../nbs/09_options.ipynb #b3d254c5
@@ -167,7 +169,9 @@ def from_json(
     if not isinstance(data, dict) or data.get('kind') != name:
         raise ValueError(f"not a {name} in JSON: its kind is {data.get('kind') if isinstance(data, dict) else data!r:.80}")
     version = data.get('version')
-    if version != VERSION: raise ValueError(f"a {name} of version {version!r:.80}; expected {VERSION}: it was written by another version of gpfq_nb")
+    if version != VERSION:
+        raise ValueError(f"a {name} of version {version!r:.80}; expected {VERSION}: "
+            "it was written by another version of gpfq_nb")
     known = {f.name: f for f in dataclasses.fields(kind)}
     values = {k:v for k,v in data.items() if k not in ('kind', 'version')}
     if unknown := sorted(set(values) - set(known)):

@@ -15,8 +15,10 @@ import bleach, nbformat, pandas as pd
 from .files import atomic_write
 
 # %% ../nbs/26_page.ipynb #4a79674f
+# characters that no file of text may hold
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
-MARKS = re.compile(r"[!-~]")        # what ASCII can print, but the blank
+# what ASCII can print, but the blank; and what of it means nothing in Markdown and HTML
+MARKS = re.compile(r"[!-~]")
 PLAIN = re.compile(r"[A-Za-z0-9.,+=/%-]")
 
 def escaped(
@@ -37,7 +39,7 @@ def facts_table(
 
 # %% ../nbs/26_page.ipynb #e6038ca4
 def html_table(
-    table:pd.DataFrame,
+    table:pd.DataFrame, # of anything
     index:bool=True, # show the names of the rows
     digits:int=None  # after the point; None: as pandas likes
 )->str:              # HTML

@@ -51,6 +51,7 @@ def is_option(
     "Is it an option, or a value?"
     return bool(re.match(r'-[^\d.]', word))
 
+# %% ../nbs/61_parser.ipynb #59f6292e
 class Parser(ArgumentParser):
     "The parser of a command: options in groups, spelled with hyphens or underscores, errors on one line with code 2"
     def __init__(self,
@@ -173,7 +174,7 @@ def add_option(
     meaning:str,            # one sentence
     kind:type=str,          # a key of `KINDS`
     default=None,           # used if it is not given
-    shown=None,             # what help shows as the default, if it is another
+    shown=None,             # what help shows as the default, where that is another value
     choices:tuple=(),       # the values there are, if there are few
     short:str=None,         # another spelling, such as -b
     many:bool=False,        # may there be several values?
@@ -211,7 +212,7 @@ def add_fields(
     group:str,          # title of the group they are shown in
     config:type,        # a dataclass with fields made by `option`
     names,              # of the fields
-    given:bool=True,    # is a field that is not given its default, or None?
+    given:bool=True,    # a field left out is its default; if False, it is None
     short:dict={},      # name -> another spelling
     convert:dict={},    # name -> how a text of it is read, where its type does not say
     more:dict={}        # name -> what to add to its sentence

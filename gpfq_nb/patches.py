@@ -139,7 +139,7 @@ def shifted(
 
 # %% ../nbs/02_patches.ipynb #3f27f0d5
 def _taps_within(inner, outer, axis):
-    "Which of the outer kernel's taps along an axis the inner one's are, or None"
+    "Which of the outer kernel's taps along an axis (0: down, 1: across) the inner one's are, or None"
     ki,ko = inner.kernel_size[axis],outer.kernel_size[axis]
     di,do = inner.dilation[axis],outer.dilation[axis]
     pi,po = (c._reversed_padding_repeated_twice[::-2][axis] for c in (inner, outer))

@@ -20,11 +20,12 @@ from PIL import Image
 from .files import atomic_write
 
 # %% ../nbs/27_picture.ipynb #4e14951d
-ANCHORS = {-5:'#332288', -4:'#0072b2', -3:'#009e73', -2:'#e69f00', -1:'#d55e00', 0:'#882255'}
+ANCHORS = { # power of ten -> colour
+    -5:'#332288', -4:'#0072b2', -3:'#009e73', -2:'#e69f00', -1:'#d55e00', 0:'#882255'}
 
 def lr_color(
     lr:float # a learning rate
-)->str:      # '#rrggbb'
+)->str:      # '#rrggbb'; grey for none, 0, and what is not finite
     "The colour of a learning rate, the same in every figure"
     if not (lr and math.isfinite(lr)): return '#555555'
     x = [np.interp(math.log10(lr), list(ANCHORS), c) for c in zip(*map(mpl.colors.to_rgb, ANCHORS.values()))]
@@ -53,8 +54,8 @@ class Picture(Figure):
     alt = ''
 
     def png(self,
-        dpi:int=100
-    )->bytes:
+        dpi:int=100 # pixels an inch
+    )->bytes:       # of a PNG file
         "The picture in at most 256 colours, which takes a third of the bytes"
         full = io.BytesIO()
         small = io.BytesIO()
@@ -71,10 +72,10 @@ def panels(
     cols:int=2,         # at most so many beside each other
     height:float=2.6,   # of a row, inches
     width:float=8,      # of the figure
-    sharey:bool|str=True,
+    sharey:bool|str=True,# one y axis for all panels, as in `plt.subplots`
     alt:str=''          # what the figure shows, in a sentence
-)->tuple[Figure,list]:  # the figure and its axes, flat
-    "A figure of `n` panels in the house style, not registered with pyplot"
+)->tuple[Figure,list]:  # a `Picture`, and its `n` axes row by row
+    "A figure of `n` panels, not registered with pyplot; in the house style where the caller is `styled`"
     cols = min(n, cols)
     rows = math.ceil(n/cols)
     fig = Picture(figsize=(width, height*rows + .35), layout='constrained')
@@ -95,8 +96,8 @@ def log_axis(
 
 # %% ../nbs/27_picture.ipynb #7922c9b2
 def key(
-    fig:Figure,
-    lrs,          # the learning rates shown
+    fig:Figure,   # made by `panels`
+    lrs,          # the learning rates shown, in any order
     others=()     # further (label, style) pairs: dict of Line2D properties, or a Patch
 )->None:
     "The legend above a figure: learning rates by colour, then the rest in grey"
@@ -108,12 +109,12 @@ def key(
 
 # %% ../nbs/27_picture.ipynb #b1953708
 def save_figure(
-    fig:Picture,
+    fig:Picture,        # to be drawn
     table:pd.DataFrame, # what the figure shows
     path:str|Path,      # without suffix, or with .png
-    dpi:int=150
+    dpi:int=150         # pixels an inch: 1200 across for a width of 8
 )->Path:                # the picture's path
-    "Write `path`.png and `path`.csv"
+    "Write `path`.png and `path`.csv, each whole or not at all"
     png = Path(path).with_suffix('.png') if Path(path).suffix == '.png' else Path(f'{path}.png')
     atomic_write(png, fig.png(dpi))
     atomic_write(png.with_suffix('.csv'), table.to_csv(index=False))

@@ -62,7 +62,7 @@ def centre_square(
     size:int,       # side of the square
     name:str        # of the image, for the message
 )->Image.Image:     # size × size
-    "Resize the shorter side to `size` and cut the centre square out"
+    "Resize the shorter side to `size` and cut the centre square out; raises `OutOfBounds` if that takes too many pixels"
     scale = size/min(im.size)
     w,h = (max(size, round(v*scale)) for v in im.size)
     check_pixels(w, h, f"the image {shortened(name)}, {im.width}×{im.height}, resized by size={size},")
@@ -75,7 +75,7 @@ def decode(
     name:str,           # of the file, for the message
     size:int|None=None  # resize the shorter side to this and cut the centre square out
 )->np.ndarray:          # (h, w) grey or (h, w, 3) RGB, uint8
-    "The pixels of one image file; a corrupt one, or one of too many pixels, is refused by name with `ValueError`"
+    "The pixels of one image file; a damaged one, or one of too many pixels, is refused by name with `ValueError`"
     check_size(size)
     try: im = pixels(data, name)
     except OutOfBounds: raise

@@ -16,6 +16,7 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 
+# more than is used below: whoever plots finds all of it here
 from .figures import ALT, GRID, MAX_BINS, alt_text, cols_for, controls, layer_means
 from .figures import plot_drop, plot_error, plot_histogram, plot_std, plot_training, weight_histogram
 from .log import has_table, read_log, read_tables
@@ -50,7 +51,7 @@ def first_cells(
     t:pd.DataFrame, # rows of a log, or of histograms.csv
     variant:str
 )->pd.DataFrame:
-    "One cell of a variant for each learning rate: the fewest bits, the first seeds"
+    "One cell of a variant for each learning rate: the fewest bits and lowest seeds that it has"
     t = t[t.variant == variant]
     for k in ('bits', 'seed', 'calib_seed'):
         numbers = t[k].fillna(0)

@@ -18,9 +18,9 @@ def example_layer(
     N:int,                          # neurons
     d:int,                          # inputs of each
     m:int,                          # samples
-    seed:int=0,
+    seed:int=0,                     # of all three
     drift:float=.1,                 # of the second stream, in standard deviations of the inputs
-    dtype:torch.dtype=torch.float32
+    dtype:torch.dtype=torch.float32 # of all three
 ) -> tuple:                         # W (N, d), X (m, d), X̃ (m, d)
     "Random weights, correlated ReLU-like inputs, and a drifted copy of them"
     gen = torch.Generator().manual_seed(seed)

@@ -10,24 +10,26 @@ __all__ = ['OPTIMIZERS', 'SCHEDULES', 'MAX_SEED', 'parse_lr', 'lr_of', 'mileston
 import math
 from dataclasses import dataclass
 
-from .options import as_json, check_options, choice, count, from_json, number, option, option_table, real, truth, whole
+from .options import as_json, check_options, choice, count, from_json, number, option, option_table, real, truth
+from .options import whole
 
 # %% ../nbs/44_recipe.ipynb #1f488f43
 def parse_lr(
     lr:float|str # 0.001, "1e-3", ".001", "5E-2"
 )->float:        # finite and above 0
-    "A learning rate in any notation, as a number"
+    "A learning rate in any notation, as a number; raises `ValueError` for anything else"
     try: v = float(lr)
     except (TypeError, ValueError, OverflowError): v = math.nan
     if isinstance(lr, bool) or not math.isfinite(v) or v <= 0:
         raise ValueError(f'learning rate {lr!r:.80}: expected a finite number above 0, such as 0.001 or "1e-3"')
     return v
 
+# %% ../nbs/44_recipe.ipynb #8ecf43fd
 def lr_of(
-    name:str,   # how the option is called
+    name:str,   # how the option is called; not needed, as the message says what it is about
     value       # what was given
-)->float:
-    "The check of a learning rate"
+)->float:       # as of `parse_lr`
+    "The check of a learning rate, as an option has it"
     return parse_lr(value)
 
 # %% ../nbs/44_recipe.ipynb #3af8be1c
@@ -35,6 +37,7 @@ OPTIMIZERS = ('adam', 'adamw', 'sgd')
 SCHEDULES = ('constant', 'cosine', 'step', 'onecycle')
 MAX_SEED = 2**63 - 1   # the largest that PyTorch's generators take
 
+# %% ../nbs/44_recipe.ipynb #511efd74
 def milestones_of(
     name:str,       # how the option is called
     value,          # what was given
@@ -74,7 +77,7 @@ class TrainConfig:
 
 # %% ../nbs/44_recipe.ipynb #45928cfe
 def check_epochs(
-    c:TrainConfig
+    c:TrainConfig # not checked yet
 )->None:
     "Refuse what does not fit into the run's epochs; raises `ValueError`"
     epochs = whole('epochs', c.epochs, least=1)
@@ -83,25 +86,28 @@ def check_epochs(
 
 # %% ../nbs/44_recipe.ipynb #22490901
 def check_together(
-    c:TrainConfig
+    c:TrainConfig # each option of it checked
 )->None:
     "Refuse options that mean nothing beside the others; raises `ValueError`"
     if c.nesterov and (c.optimizer != 'sgd' or c.momentum == 0):
-        raise ValueError(f"nesterov is True with optimizer={c.optimizer!r} and momentum={c.momentum}; expected optimizer='sgd' with momentum")
+        raise ValueError(
+            f"nesterov is True with optimizer={c.optimizer!r} and momentum={c.momentum}; expected optimizer='sgd' with "
+            "momentum")
     if c.milestones and c.schedule != 'step':
-        raise ValueError(f"milestones is {c.milestones}; expected none, as they belong to schedule='step', not {c.schedule!r}")
+        raise ValueError(
+            f"milestones is {c.milestones}; expected none, as they belong to schedule='step', not {c.schedule!r}")
     if not c.milestones and c.schedule == 'step':
         raise ValueError(f"milestones is (); expected epochs between 0 and {c.epochs} for schedule='step'")
 
 # %% ../nbs/44_recipe.ipynb #eee722e1
 def config_to_json(
-    config:TrainConfig
-)->str:
+    config:TrainConfig # any
+)->str:                # an object with its kind, its version and its options
     "The recipe as JSON"
     return as_json(config)
 
 def config_from_json(
-    text:str        # from `to_json`
+    text:str        # from `config_to_json`
 )->TrainConfig:     # equal to what was written
     "A recipe from JSON; raises `ValueError` if it is none, or of another version"
     return from_json(TrainConfig, text)

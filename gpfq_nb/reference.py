@@ -22,16 +22,21 @@ def gpfq_samples(
     dead:str="msq",                 # a column of X̃ that is zero: round the weight ("msq"), or round 0 ("zero")
     dtype:torch.dtype=None,         # compute in this precision (default: W's)
 ) -> tuple[Tensor,Tensor]:          # Q (N, d) on the grid and U (N, m), the error WXᵀ - QX̃ᵀ
-    "Greedy path-following quantization, one column at a time (Zhang, Zhou, Saab 2023)"
+    """Greedy path-following quantization, one column at a time (Zhang, Zhou, Saab 2023).
+
+    Raises `ValueError` if W, X and X̃ do not belong together, and for an unknown rule."""
     if X.shape!=Xq.shape or X.ndim!=2 or W.ndim!=2 or W.shape[1]!=X.shape[1]:
         raise ValueError(f"expected W (N, d), X (m, d), X̃ (m, d), got {tuple(W.shape)}, {tuple(X.shape)}, {tuple(Xq.shape)}")
     W,X,Xq = (o.to(dtype or W.dtype) for o in (W, X, Xq))
     a = Alphabet(alphabet.step.to(W.dtype), alphabet.lo, alphabet.hi, alphabet.gap).column()
-    Q,U = torch.zeros_like(W),W.new_zeros(len(W), len(X))
+    Q = torch.zeros_like(W)
+    U = W.new_zeros(len(W), len(X))
     for t in range(W.shape[1]):
         w,x,xq = W[:,t],X[:,t],Xq[:,t]
         U += torch.outer(w, x)
-        z = U@xq/(xq@xq) if xq@xq>0 else w if dead=="msq" else torch.zeros_like(w)
+        energy = xq@xq
+        if energy>0: z = U@xq/energy
+        else: z = w if dead=="msq" else torch.zeros_like(w)
         Q[:,t] = a.round(z, rounding, lamb, generator)
         U -= torch.outer(Q[:,t], xq)
     return Q,U
@@ -39,7 +44,7 @@ def gpfq_samples(
 # %% ../nbs/01_reference.ipynb #d0b6a8d6
 def gpfq_square(
     W:Tensor,           # weights (N, d)
-    G:Tensor,           # X̃ᵀX̃ (d, d)
+    G:Tensor,           # X̃ᵀX̃ (d, d), no zero on its diagonal
     C:Tensor,           # XᵀX̃ (d, d)
     alphabet:Alphabet,  # the grid
 ) -> Tensor:            # Q (N, d)

@@ -20,8 +20,8 @@ from .walk import Visit
 
 # %% ../nbs/18_report.ipynb #be494fef
 def sum_of_squares(
-    x:Tensor
-)->Tensor:      # a double
+    x:Tensor    # of any shape
+)->Tensor:      # (), in float64
     "Σ x², in float32 at least"
     last = x.permute(0, 2, 3, 1) if x.ndim == 4 else x          # as it lies in memory
     flat = last.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1)
@@ -29,7 +29,7 @@ def sum_of_squares(
 
 # %% ../nbs/18_report.ipynb #c0cbc366
 class ErrorRatio:
-    "‖x-x̃‖/‖x‖ over batches, or ‖x-x̃‖/‖x-b‖"
+    "‖x-x̃‖/‖x‖ over batches; with a bias ‖x-x̃‖/‖x-b‖"
     def __init__(self,
         scratch:dict,       # buffers to share with others
         bias:Tensor=None    # b, as it broadcasts to x
@@ -52,6 +52,7 @@ class ErrorRatio:
 
     @property
     def ratio(self):
+        "Of the norms so far; infinite where only ‖x‖ is zero"
         error,norm = self.sums.tolist()
         if norm > 0: return (error/norm)**.5
         return 0. if error == 0 else float('inf')
@@ -65,7 +66,7 @@ class Entry:
     input_grid:Alphabet = None  # of its inputs
     form:str = ''               # "gram" or "samples"; empty where no data was looked at
     dead:float = float('nan')   # share of the inputs that are always zero
-    seconds:float = float('nan')
+    seconds:float = float('nan')    # it took
     notes:tuple = ()            # what a reader should know
 
 # %% ../nbs/18_report.ipynb #a8332d6f
@@ -97,7 +98,7 @@ class QuantResult:
     "A quantized network and its report"
     model:nn.Module         # same class and state-dict keys, in eval mode, weights on their grids
     layers:pd.DataFrame     # a row a layer, in the order they ran
-    config:QuantConfig
+    config:QuantConfig      # of the whole network
     seconds:float           # wall time
     walk:str                # "graph", or "replay" for a model that could not be traced
     passes:float = 1.       # forward passes per stream: more than one where `max_memory` made the walk run layers again
@@ -105,15 +106,21 @@ class QuantResult:
     inputs:dict = field(default_factory=dict)        # layer name -> the grid of its inputs, where those are quantized
     float_weights:dict = field(default_factory=dict) # layer name -> the weight that was quantized: with `fuse_bn`, after folding
 
-    def _mean(self, column): return float((self.layers[column]*self.layers.numel).sum()/self.layers.numel.sum())
+    def _mean(self, column):
+        "The average of a column over all weights"
+        numel = self.layers.numel
+        return float((self.layers[column]*numel).sum()/numel.sum())
+
     @property
     def sparsity(self):
         "Share of zeros among the weights of all layers"
         return self._mean('sparsity')
+
     @property
     def float_sparsity(self):
         "The same before quantization"
         return self._mean('float_sparsity')
+
     @property
     def bits_per_weight(self):
         "Stored bits, on average; a skipped layer's weights count as 32"
@@ -129,7 +136,10 @@ class Report:
     ):
         self.ref,self.net,self.calls = ref,net,calls
         scratch = {}
-        def bias(m): return None if m.bias is None else m.bias.view(-1, *[1]*(2 if isinstance(m, nn.Conv2d) else 0))
+        def bias(m):
+            "As it broadcasts to the outputs"
+            if m.bias is None: return None
+            return m.bias[:,None,None] if isinstance(m, nn.Conv2d) else m.bias
         layers = quantizable(ref)
         self.inputs = {n: ErrorRatio(scratch) for n in layers}
         self.outputs = {n: ErrorRatio(scratch, bias(m)) for n,m in layers.items()}
@@ -154,8 +164,8 @@ class Report:
         return None if sums is None else sums.tolist()
 
     def add(self,
-        visit:Visit,
-        entry:Entry
+        visit:Visit,    # of the layer
+        entry:Entry     # what was done
     )->None:
         "Be told of what was done to a layer"
         name,config,notes = visit.name,entry.config,list(entry.notes)
@@ -186,9 +196,9 @@ class Report:
 
     def result(self,
         model:nn.Module,    # as it was given
-        config:QuantConfig,
-        walk,               # that was gone
-        seconds:float       # it took
+        config:QuantConfig, # of the whole network
+        walk,               # that was gone, a `Walk` or `Replay`
+        seconds:float       # it all took
     )->QuantResult:
         "The network, released for use, and all that is known of it"
         def own(grid): return replace(grid, step=grid.step.clone())         # a tensor that autograd can use

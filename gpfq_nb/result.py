@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOT_IN_KEY', 'KINDS', 'STATUSES', 'PARTS', 'STAGING', 'READY', 'OLD', 'ARTIFACTS', 'LOCK', 'PATIENCE', 'cell_key',
-           'fingerprint', 'read_result', 'not_a_result', 'models_of', 'remove', 'settle', 'place', 'hold', 'let_go',
+           'fingerprint', 'not_a_result', 'read_result', 'models_of', 'remove', 'settle', 'place', 'hold', 'let_go',
            'is_held', 'in_use']
 
 # %% ../nbs/23_result.ipynb #548501c2
@@ -51,18 +51,11 @@ def fingerprint(
     return f'{len(found)} files, {digest[:12]}'
 
 # %% ../nbs/23_result.ipynb #30ef5fbb
-KINDS = ('train', 'quantize')
-STATUSES = ('done', 'diverged')
-PARTS = ('data', 'model', 'training', 'config', 'params', 'train', 'weights', 'grid', 'float', 'quantized', 'sparsity')
-
-def read_result(
-    path:str|Path # a result.json
-)->dict:          # what it says
-    "Read one cell's result; raises `ValueError` (or `OSError`) for anything else"
-    r = read_json(path)
-    why = not_a_result(r)
-    if why: raise ValueError(f"{path} is not a cell's result: {why}. Delete it and run the cell again.")
-    return r
+KINDS = ('train', 'quantize')       # of cells
+STATUSES = ('done', 'diverged')     # how a cell ends that does not fail
+PARTS = ( # what may be missing, but otherwise is an object
+    'data', 'model', 'training', 'config', 'params', 'train', 'weights', 'grid', 'float', 'quantized',
+    'sparsity')
 
 # %% ../nbs/23_result.ipynb #00a2a108
 def not_a_result(
@@ -80,6 +73,16 @@ def not_a_result(
     sha = (r.get('weights') or {}).get('sha256')
     if not isinstance(sha, (str, type(None))): return f"its weights' sha256 is {sha!r:.40}, expected a string"
     return None
+
+# %% ../nbs/23_result.ipynb #5ddf6e83
+def read_result(
+    path:str|Path # a result.json
+)->dict:          # what it says
+    "Read one cell's result; raises `ValueError` for another content, `OSError` where there is no file"
+    r = read_json(path)
+    why = not_a_result(r)
+    if why: raise ValueError(f"{path} is not a cell's result: {why}. Delete it and run the cell again.")
+    return r
 
 # %% ../nbs/23_result.ipynb #24a40007
 def models_of(
@@ -113,14 +116,14 @@ def settle(
     names = sorted(p.name for p in ready.iterdir() if p.name != OLD)
     if 'result.json' in names:
         if os.path.lexists(home/'result.json') and not os.path.lexists(ready/OLD):
-            (home/'result.json').replace(ready/OLD)                            # the old result is withdrawn,
+            (home/'result.json').replace(ready/OLD)                            # 1: the old result is withdrawn
     if os.path.lexists(ready/OLD):
         for f in ARTIFACTS:
-            if f not in names: remove(home/f)                                  # then what belonged to it
+            if f not in names: remove(home/f)                                  # 2: and what belonged to it
         remove(ready/OLD)
     if 'result.json' in names:
         for f in ('error.json', 'error.ipynb'): remove(home/f)
-    for f in sorted(names, key=lambda f: f == 'result.json'):
+    for f in sorted(names, key=lambda f: f == 'result.json'):              # 3: `result.json` last
         if (home/f).is_dir(): remove(home/f)
         (ready/f).replace(home/f)
     ready.rmdir()

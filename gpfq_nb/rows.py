@@ -48,7 +48,7 @@ def example_result(
 
 # %% ../nbs/51_rows.ipynb #b54d24da
 def column_type(
-    t # annotation of a config's field
+    t   # annotation of a config's field
 )->str: # a pandas type
     "The type of the log's column for a field: numbers and truth values nullable, anything else text"
     options = typing.get_args(t) if isinstance(t, types.UnionType) else (t,)
@@ -63,13 +63,14 @@ def field_columns(
     config:type, # a dataclass
     part:str     # where in a result it stands: 'training' | 'config'
 )->dict:         # column -> "type path"
-    "A column for every field of a config"
+    "A column for every field of a config, as in `COLUMNS`"
     paths = {f.name: f'{part}.{f.name}' for f in dataclasses.fields(config)}
     kinds = {f.name: column_type(f.type) for f in dataclasses.fields(config)}
     return {RENAMED.get(path, name): f'{kinds[name]} {path}' for name,path in paths.items()}
 
 # %% ../nbs/51_rows.ipynb #cb92baaa
-COLUMNS = dict(study='string', path='string', cell='string', kind='string', status='string', key='string',
+COLUMNS = dict(     # column -> "type", or "type place"
+    study='string', path='string', cell='string', kind='string', status='string', key='string',
     stale='boolean', variant='string')
 COLUMNS |= dict(data='string data.name', n_train='Int64 data.n_train', n_test='Int64 data.n_test',
     model='string model.name', stem='string model.stem', normalize='string params.normalize')
@@ -85,7 +86,7 @@ COLUMNS |= dict(float_loss='float64 float.loss', quant_loss='float64 quantized.l
     float_sparsity='float64 sparsity.float', quant_sparsity='float64 sparsity.quantized', rel_error='float64 rel_error',
     train_loss='float64 train.loss', train_top1='float64 train.top1',
     seconds='float64', weights='string', weights_sha256='string weights.sha256', package='string')
-TYPES = {c: spec.split()[0] for c,spec in COLUMNS.items()}
+TYPES = {c: spec.split()[0] for c,spec in COLUMNS.items()}    # column -> type
 
 # %% ../nbs/51_rows.ipynb #271dec7d
 def _weights_name(file, cell, folder):
@@ -115,7 +116,7 @@ def _fact(
     if kind == 'string': return v if isinstance(v, str) else json.dumps(v)
     if kind == 'boolean' and isinstance(v, bool): return v
     if kind == 'float64' and number: return float(v)
-    if kind == 'Int64' and number and (column == 'bits' or v == int(v)): return v
+    if kind == 'Int64' and number and (column == 'bits' or v == int(v)): return v   # bits may be an average
     wanted = dict(boolean='true or false', float64='a number', Int64='a whole number')
     raise ValueError(f"its {column} is {v!r:.40}, expected {wanted[kind]}")
 
@@ -239,12 +240,15 @@ def has_foreign(
     return bool(foreign)
 
 # %% ../nbs/51_rows.ipynb #abdedaa6
-SEEDS   = ['seed', 'calib_seed', 'quant_seed']
-ALWAYS  = ['variant', 'levels', 'bits', 'lr']
-MAYBE   = ['study', 'data', 'model', 'stem', 'epochs', 'optimizer', 'calib']
-RESULTS = list(COLUMNS)[list(COLUMNS).index('n_levels'):]
-PLACES  = ['path', 'cell', 'kind', 'status', 'key', 'stale', 'n_train', 'n_test', 'preset']
+# what `summary` does with each column
+SEEDS   = ['seed', 'calib_seed', 'quant_seed']         # averaged over
+ALWAYS  = ['variant', 'levels', 'bits', 'lr']          # a setting that is always shown
+MAYBE   = ['study', 'data', 'model', 'stem', 'epochs', 'optimizer', 'calib']   # shown if it varies
+RESULTS = list(COLUMNS)[list(COLUMNS).index('n_levels'):]      # what was found: no settings
+PLACES  = ['path', 'cell', 'kind', 'status', 'key', 'stale', 'n_train', 'n_test', 'preset']   # left out
+# every other setting is shown if runs of one variant differ in it
 OPTIONS = [k for k in COLUMNS if k not in RESULTS + SEEDS + ALWAYS + MAYBE + PLACES]
+# the results that are averaged
 METRICS = ['float_top1', 'quant_top1', 'drop_top1', 'float_top5', 'quant_top5', 'drop_top5',
     'agreement', 'kl', 'quant_sparsity', 'rel_error', 'stored_bits']
 

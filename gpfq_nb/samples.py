@@ -30,13 +30,13 @@ def follow(
     "GPFQ (Zhang, Zhou, Saab 2023) from samples, block by block; raises `ValueError` if they are not finite"
     d = W.shape[-1]
     a = grid_of(alphabet, W)
-    step = max(1, block//source.unit)*source.unit
+    width = max(1, block//source.unit)*source.unit                      # of a block
     fine = torch.ones((), dtype=torch.bool, device=W.device)            # looked at once, at the end
     Q = torch.zeros_like(W)
     energy = []
     source.start(W)
-    for i in range(0, d, step):
-        B = slice(i, min(i+step, d))
+    for i in range(0, d, width):
+        B = slice(i, min(i+width, d))
         P,G,D = source.look(B)                                          # UX̃_B, X̃_BᵀX̃_B, (X-X̃)_BᵀX̃_B
         w = W[...,B]
         g = G.diagonal(dim1=-2, dim2=-1)[:,None]

@@ -27,35 +27,45 @@ def choose_step(
     solve,              # (weights (groups, n, d), alphabet) -> Q, and the layer error of each neuron (groups, n)
     W:Tensor,           # weights (groups, N, d)
     alphabet:Alphabet,  # the fitted grid, step scalar or (groups, N, 1)
-    ratios:Tensor,      # candidates, as multiples of its step
+    ratios:Tensor,      # candidates, as multiples of its step: as `candidates` gives them
     coarse:int=4,       # every fourth first, then the two on either side of the best; 1: all of them
     rows:int=1024,      # neurons solved at once, about
-) -> tuple[Tensor,Alphabet]: # Q and the grid it lies on
+) -> tuple[Tensor,Alphabet]: # Q (groups, N, d) and the grid it lies on
     "Of several grids the one of least layer error: for each neuron, or for all where they share a step"
-    k,N,_ = W.shape
-    shared,step,ratios = alphabet.step.ndim==0,alphabet.step.expand(k, N, 1),ratios.to(W)
-    n,best = int((ratios>0).sum()),None                             # candidates of one orientation
+    groups,N,_ = W.shape
+    shared = alphabet.step.ndim==0
+    step = alphabet.step.expand(groups, N, 1)
+    ratios = ratios.to(W)
+    def span(*a): return torch.arange(*a, device=W.device)
     def attempt(best, at):
         "The better of what was found before and candidates `at` (groups, c, N)"
         for i in at.split(max(1, rows//N), 1):
-            steps,V = step[:,None]*ratios[i][...,None],W[:,None].expand(-1, i.shape[1], -1, -1)
-            Q,err = solve(V.flatten(1, 2), replace(alphabet, step=steps.flatten(1, 2)))
-            Q,err = Q.view_as(V),err.view(k, -1, N)
-            if shared: err = err.sum((0, 2), keepdim=True).expand_as(err)
-            err,j = err.min(1)
-            new = err,*(M.take_along_dim(j[:,None,:,None], 1)[:,0] for M in (Q, steps, i[...,None]))
+            steps = step[:,None]*ratios[i][...,None]                    # (groups, c, N, 1)
+            V = W[:,None].expand(-1, i.shape[1], -1, -1)                # (groups, c, N, d)
+            Q,error = solve(V.flatten(1, 2), replace(alphabet, step=steps.flatten(1, 2)))
+            Q = Q.view_as(V)
+            error = error.view(groups, -1, N)
+            if shared: error = error.sum((0, 2), keepdim=True).expand_as(error)
+            error,winner = error.min(1)                                 # (groups, N)
+            def of_winner(M): return M.take_along_dim(winner[:,None,:,None], 1)[:,0]
+            new = error,of_winner(Q),of_winner(steps),of_winner(i[...,None])
             if best is None:
                 best = new
                 continue
-            better = err<best[0]                                        # (groups, N)
-            best = tuple(torch.where(better.view(k, N, *[1]*(M.ndim-2)), M, B) for M,B in zip(new, best))
+            better = error<best[0]                                      # (groups, N)
+            def chosen(M, B): return torch.where(better.view(groups, N, *[1]*(M.ndim-2)), M, B)
+            best = tuple(map(chosen, new, best))
         return best
-    span = lambda *a: torch.arange(*a, device=W.device)
-    best = attempt(None, (span(0, len(ratios), n)[:,None] + span(0, n, coarse)).view(1, -1, 1).expand(k, -1, N))
+    n = int((ratios>0).sum())                                           # candidates of one orientation
+    first = (span(0, len(ratios), n)[:,None] + span(0, n, coarse)).view(1, -1, 1)
+    best = attempt(None, first.expand(groups, -1, N))
     if coarse>1:
-        at,beside = best[3][:,None,:,0],[o for o in range(-(coarse//2), coarse//2+1) if o]
-        first = at//n*n
-        best = attempt(best, (at + torch.tensor(beside, device=W.device)[:,None]).clamp(first, first+n-1))
-    return best[1],replace(alphabet, step=best[2].flatten()[0] if shared else best[2])
+        at = best[3][:,None,:,0]                                        # (groups, 1, N), which candidate is best
+        beside = [o for o in range(-(coarse//2), coarse//2+1) if o]
+        begin = at//n*n                                                 # of the candidates of its orientation
+        near = at + torch.tensor(beside, device=W.device)[:,None]
+        best = attempt(best, near.clamp(begin, begin+n-1))
+    _,Q,steps,_ = best
+    return Q,replace(alphabet, step=steps.flatten()[0] if shared else steps)
 
 search = choose_step # its name in the first edition

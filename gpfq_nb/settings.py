@@ -32,7 +32,9 @@ class JobPlan:
     weights:str=''                 # the file it reads
 
     @property
-    def key(self)->str: return cell_key(self.kind, self.params, weights=hash_of(self.weights))
+    def key(self)->str: # 64 hexadecimal digits
+        "What the result of this very job is known by; raises `FileNotFoundError` if the weights are not there"
+        return cell_key(self.kind, self.params, weights=hash_of(self.weights))
 
 # %% ../nbs/50_settings.ipynb #97ebb627
 def check_known(
@@ -40,7 +42,7 @@ def check_known(
     known,      # names
     what:str    # what they are options of
 )->None:
-    "Refuse options that nothing takes"
+    "Refuse options that nothing takes; raises `ValueError`"
     unknown = sorted(set(given) - set(known))
     if unknown: raise ValueError(f"{what} has no option {few(unknown)}: choose from {', '.join(sorted(known))}")
 
@@ -66,13 +68,13 @@ def train_plan(
 
 # %% ../nbs/50_settings.ipynb #2091f385
 PRESETS = dict(default=QuantConfig, plain=QuantConfig.plain, paper=QuantConfig.paper)
-CONFIG = tuple(f.name for f in dataclasses.fields(QuantConfig))
+CONFIG = tuple(f.name for f in dataclasses.fields(QuantConfig))    # the options of a quantizer
 
 def quant_config(
     preset:str='default', # 'default' | 'plain' | 'paper'
     **changes             # fields of `QuantConfig`; None: as the preset has it
 )->QuantConfig:
-    "A preset with some of its fields changed"
+    "A preset with some of its fields changed; raises `ValueError`"
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
     check_known(changes, CONFIG, 'a quantizer')
@@ -108,7 +110,7 @@ def quantize_plan(
     seed:int|None=None,     # of patches and rounding; None: calib_seed
     **config                # further fields of `QuantConfig`: bits, method, levels, ...
 )->JobPlan:
-    "A quantization with its settings checked; raises `ValueError`. The weights are looked for later"
+    "A quantization with its settings checked; raises `ValueError`. The weights are not looked for yet"
     whole('calib', calib, 1)
     whole('calib_seed', calib_seed)
     whole('batch_size', batch_size, 1)
@@ -129,7 +131,8 @@ def quantize_plan(
     return JobPlan('quantize', plain(params | given), settings, str(weights))
 
 # %% ../nbs/50_settings.ipynb #36a4cc54
-LISTS,FIXED = ('skip', 'milestones'), ('normalize', 'overrides')
+LISTS = ('skip', 'milestones')          # options of which one value is a list
+FIXED = ('normalize', 'overrides')      # options of one value only, whatever it looks like
 
 def several(
     v        # a value, or a list, tuple or range of them
@@ -137,10 +140,11 @@ def several(
     "One value or many, as many"
     return tuple(v) if isinstance(v, (list, tuple, range)) else (v,)
 
+# %% ../nbs/50_settings.ipynb #c294b3c3
 def grid(
     options:dict # name -> value or list of values
-)->list[dict]:   # every combination
-    "Expand lists of values"
+)->list[dict]:   # name -> value, for every combination
+    "Expand lists of values; raises `ValueError` for an empty one"
     def values(k, v):
         if k in FIXED or not isinstance(v, (list, tuple)): return [v]
         lists = len(v) > 0 and all(isinstance(o, (list, tuple)) for o in v)
@@ -169,6 +173,7 @@ def readable(
 )->str:   # letters, digits, '.', '+' and '-'
     "A value as part of a folder's name"
     text = '-'.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    # a run of other characters becomes one hyphen between two parts, and nothing at an end: a minus sign stays
     return re.sub(r'[^A-Za-z0-9.+-]+', '\0', text).strip('\0').replace('\0', '-') or 'none'
 
 # %% ../nbs/50_settings.ipynb #0f8a8db9
@@ -212,7 +217,7 @@ def assigned(
 def check_injected(
     cells:list # the code of the cells run so far: IPython's `In`
 )->None:
-    "Refuse parameters injected by papermill that the notebook does not declare"
+    "Refuse parameters injected by papermill that the notebook does not declare; raises `ValueError`"
     for declares,injected in zip(cells, cells[1:]):
         if not injected.startswith('# Parameters'): continue
         known = assigned(declares)

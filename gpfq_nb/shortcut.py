@@ -21,10 +21,10 @@ from .walk import Stream, Visit
 ADDITIONS = (operator.add, operator.iadd, torch.add, 'add', 'add_') # as they stand in a graph
 
 def is_known(
-    graph:fx.Graph,
-    model:nn.Module,
-    value:fx.Node,
-    layer:fx.Node
+    graph:fx.Graph,     # from `trace`
+    model:nn.Module,    # the traced network
+    value:fx.Node,      # what is asked about
+    layer:fx.Node       # that is about to run
 )->bool:
     "Can a value be computed before a layer runs, by mere reshaping of what is there?"
     order = list(graph.nodes)
@@ -39,7 +39,7 @@ def is_known(
 
 # %% ../nbs/14_shortcut.ipynb #392ac07d
 def norm_unit(
-    bn:_BatchNorm
+    bn:_BatchNorm   # with running statistics
 )->Tensor:      # (C,)
     "One unit of a batch norm's output in units of its input: √(V+ε)/γ, or 0 where γ is"
     gain = (bn.running_var + bn.eps).rsqrt()*(1. if bn.weight is None else bn.weight)
@@ -47,9 +47,9 @@ def norm_unit(
 
 # %% ../nbs/14_shortcut.ipynb #e37b4bd8
 def addend(
-    graph:fx.Graph,
-    model:nn.Module,
-    node:fx.Node    # a layer
+    graph:fx.Graph,     # from `trace`
+    model:nn.Module,    # the traced network
+    node:fx.Node        # a layer
 )->tuple:           # (node, one unit of it in units of the layer's output: (C,) or None for 1), or None
     "What a layer's output is added to next, if that needs no layer from here on"
     n,unit = node,None
@@ -64,7 +64,7 @@ def addend(
 
 # %% ../nbs/14_shortcut.ipynb #8ab58957
 def errors_beside(
-    visit:Visit
+    visit:Visit         # of a layer
 )->Iterable:        # R (n, …), batch by batch, None where the streams agree; or None
     "The errors of what a layer's output is added to, in units of its output"
     if visit.node is None: return None          # replayed: what comes next is not known

@@ -20,7 +20,7 @@ from .slab import slab, slab_beam, slab_beam_torch, slab_torch
 target = corrected_target # its name in the first edition
 
 # %% ../nbs/07_solvers.ipynb #d7a00001
-# once defined here
+# defined here in the first edition, and still to be imported from here
 _all_ = ['Maps', 'Patches', 'Rows', 'check_shapes', 'damped', 'follow', 'gpfq_blocked', 'layer_error',
     'slab', 'slab_beam', 'slab_beam_torch', 'slab_torch']
 
@@ -254,7 +254,7 @@ def refine(
     G:Tensor,           # X̃ᵀX̃ (…, d, d)
     C:Tensor,           # XᵀX̃ (…, d, d)
     alphabet:Alphabet,  # the grid, step scalar or (…, N, 1)
-    sweeps:int=4,       # at most
+    sweeps:int=4,       # over all columns, at most
     D:Tensor=None,      # (X-X̃)ᵀX̃ (…, d, d), where it is known to more digits than C - G
     block:int=64,       # columns decided inside one slab
 ) -> Tensor:            # Q (…, N, d)

@@ -46,6 +46,7 @@ def rows(self:Study)->dict: # path in the study's folder -> row
     stat = file.stat()
     return _rows_of(file, stat.st_mtime_ns, stat.st_size)
 
+# %% ../nbs/57_state.ipynb #b49b0df8
 @patch
 def logged(self:Study,
     t:Task
@@ -175,7 +176,7 @@ def todo(self:Study,
 # %% ../nbs/57_state.ipynb #ec9bbc62
 @patch
 def check_folder(self:Study)->None:
-    "Refuse a folder with files of the names that a study writes, that no study wrote"
+    "Refuse a folder with files of the names that a study writes, that no study wrote; raises `FileExistsError`"
     if (self.folder/'study.json').exists(): return
     names = ('report.html', 'report.ipynb', 'figures', 'train', 'quantize')
     found = [n for n in names if (self.folder/n).exists()]
@@ -211,7 +212,7 @@ def left_out(self:Study)->list[str]: # paths in the folder
 # %% ../nbs/57_state.ipynb #723e101d
 @patch
 def check_plan(self:Study)->None:
-    "Refuse a plan that leaves out cells that are finished"
+    "Refuse a plan that leaves out cells that are finished; raises `FileExistsError`"
     gone = self.left_out()
     if not gone: return
     there = Study.load(self.folder) if (self.folder/'study.json').exists() else self

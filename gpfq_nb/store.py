@@ -23,8 +23,8 @@ from .result import remove, settle
 # %% ../nbs/24_store.ipynb #5707e017
 def check_writable(
     out:str|Path # a folder, there or to be made
-)->Path:
-    "The folder, if files can be put there; nothing is made"
+)->Path:         # the same
+    "The folder, if files can be put there, but nothing is made; raises `PermissionError` if they cannot"
     out = Path(out)
     try:
         there = next(p for p in (out, *out.absolute().parents) if p.exists())
@@ -77,13 +77,14 @@ def differences(
     return '; '.join(said) + (f' and {len(names)-3} more' if len(names) > 3 else '')
 
 # %% ../nbs/24_store.ipynb #b4eaf5e8
-# papermill, run by hand, may write a notebook beside a result
+# files of a result that, where no cell is, must be somebody else's;
+# not notebooks, which papermill, run by hand, may write beside a result
 TELLTALES = [f for f in ARTIFACTS if not f.endswith('.ipynb') and f != 'error.json']
 
 def check_foreign(
     home:Path # a folder that is no cell's, as far as can be told
 )->None:
-    "Refuse a folder with files that are not ours under names that a result would write"
+    "Raise `FileExistsError` for files that are not ours under names that a result would write"
     foreign = [f for f in TELLTALES if os.path.lexists(Path(home)/f)]
     if not foreign: return
     raise FileExistsError(f"{home} holds {', '.join(foreign)}, not written by this package, "
@@ -93,7 +94,7 @@ def check_foreign(
 def check_places(
     home:Path # a folder
 )->None:
-    "Refuse a folder that has folders under names that a result's files would have, or files where it makes folders"
+    "Raise `FileExistsError` for folders under names of a result's files, and for files where it makes folders"
     home = Path(home)
     folders = [home/f for f in ARTIFACTS if (home/f).is_dir()]
     others = [home/f for f in (STAGING, READY) if os.path.lexists(home/f) and not (home/f).is_dir()]
@@ -151,7 +152,7 @@ class Cell:
 
 # %% ../nbs/24_store.ipynb #9257071f
 def discard(
-    cell:Cell
+    cell:Cell # that failed
 )->None:
     "Remove what a failed run has made; what training has saved stays, a complete result, and so does the old one"
     kept = any((cell.out/name).exists() for name in ('checkpoint', 'result.json'))
@@ -229,9 +230,9 @@ def open_cell(
 
 # %% ../nbs/24_store.ipynb #5707e031
 def close_cell(
-    cell:Cell,
+    cell:Cell,  # as opened
     status:str, # 'done' | 'diverged'
-    **facts     # anything JSON can hold
+    **facts     # whatever `plain` takes
 )->dict:        # what was written
     "Write result.json and put the result in place: from here on the cell is done"
     seconds = round(time.time() - cell.start, 3)

@@ -25,13 +25,14 @@ from .page import to_html
 from .result import settle
 from .state import _result, agrees
 from .store import check_writable
+# more than is used below: whoever runs a study finds all of it here
 from .study import FIXED, LISTS, LONGEST, MAX_CELLS, OWN, Study, Task, check_cells, check_name, check_settings
 from .study import check_study, digits, grid, lr_id, readable, short, suffix
 
 # %% ../nbs/58_sweep.ipynb #327e9d46
 @patch
 def log(self:Study,
-    drop:list=() # paths of cells to leave out; a copy of the old log is kept
+    drop:list=()   # paths of cells to leave out; a copy of the old log is kept
 )->pd.DataFrame:
     "The study's log, also written to log.csv and Quantization_Log.csv"
     file = self.folder/'log.csv'
@@ -178,7 +179,8 @@ def _died(self:Study, t, e)->str:
     "Record that a cell's worker has not come back; says why, or nothing if the cell was done by then"
     if self.state(t)[0] in ('done', 'diverged'): return ''
     why = str(e)
-    if isinstance(e, BrokenExecutor): why = f"its worker process died; out of memory? See {self.folder/'workers.log'}"
+    if isinstance(e, BrokenExecutor):
+        why = f"its worker process died; out of memory? See {self.folder/'workers.log'}"
     try: record_error(t.out, self.key(t), type(e).__name__, why)
     except OSError as also: why += f' (and that could not be recorded: {also})'
     return why

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'BAR', 'lr_at', 'make_optimizer', 'train_epoch', 'score', 'run_identity', 'save_checkpoint',
-           'load_checkpoint', 'check_fit', 'check_last_batch', 'TrainResult', 'bar_text', 'train']
+           'load_checkpoint', 'check_last_batch', 'check_fit', 'TrainResult', 'bar_text', 'train']
 
 # %% ../nbs/45_train.ipynb #f9631679
 import dataclasses, math, time
@@ -28,11 +28,14 @@ def lr_at(
     config:TrainConfig  # lr, epochs, schedule, warmup, milestones, gamma
 )->float:
     "Learning rate of the next step"
-    c,total,rise = config, config.epochs*steps, round(config.warmup*steps)
-    cos = lambda a,b,t: b + (a-b)*(1 + math.cos(math.pi*t))/2 # from a at t=0 to b at t=1
+    c = config
+    total = c.epochs*steps
+    rise = round(c.warmup*steps)
+    def cos(a, b, t): return b + (a-b)*(1 + math.cos(math.pi*t))/2 # from a at t=0 to b at t=1
     if c.schedule == 'onecycle':
-        top = (rise or .3*total) - 1
-        return cos(c.lr/25, c.lr, step/top if top else 1) if step <= top else cos(c.lr, c.lr/25e4, (step-top)/(total-1-top))
+        top = (rise or .3*total) - 1                               # the step with the largest rate
+        if step <= top: return cos(c.lr/25, c.lr, step/top if top else 1)
+        return cos(c.lr, c.lr/25e4, (step-top)/(total-1-top))
     if step < rise: return c.lr*(step+1)/rise
     if c.schedule == 'cosine': return cos(c.lr, 0, (step-rise)/(total-rise))
     if c.schedule == 'step': return c.lr*c.gamma**sum(step >= round(m*steps) for m in c.milestones)
@@ -40,11 +43,12 @@ def lr_at(
 
 # %% ../nbs/45_train.ipynb #69126106
 def make_optimizer(
-    model:nn.Module,
+    model:nn.Module,   # whose parameters are to be trained
     config:TrainConfig # optimizer, lr, weight_decay, momentum, nesterov
 )->torch.optim.Optimizer:
     "The optimizer that `config` names, over all parameters"
-    c,kw = config, dict(lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    c = config
+    kw = dict(lr=c.lr, weight_decay=c.weight_decay, fused=True)
     if c.optimizer == 'sgd': return torch.optim.SGD(model.parameters(), momentum=c.momentum, nesterov=c.nesterov, **kw)
     return dict(adam=torch.optim.Adam, adamw=torch.optim.AdamW)[c.optimizer](model.parameters(), **kw)
 
@@ -58,8 +62,9 @@ def train_epoch(
     show:Callable=None          # called now and then with the loss so far
 )->dict:                        # lr (the last step's), train_loss, train_top1; a loss of nan if it was not finite
     "One pass over the training batches; ends early at a loss that is not finite"
-    dev,n = next(model.parameters()).device, 0
-    tot = torch.zeros(2, dtype=torch.float64, device=dev)
+    dev = next(model.parameters()).device
+    n = 0                                                        # images so far
+    tot = torch.zeros(2, dtype=torch.float64, device=dev)        # sum of losses, right answers
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     for i,(x,y) in enumerate(batches):
         lr = lr_at(epoch*len(batches) + i, len(batches), config)
@@ -83,9 +88,11 @@ def train_epoch(
 def score(
     model:nn.Module,   # left in the mode it is in
     batches:Iterable   # of (x, y)
-)->dict:               # test_loss, test_top1, test_top5
+)->dict:               # test_loss (nats), test_top1, test_top5 (shares)
     "Mean cross-entropy and shares of right answers"
-    dev,n,tot = next(model.parameters()).device, 0, 0
+    dev = next(model.parameters()).device
+    n = 0
+    tot = 0
     with eval_mode(model):
         for x,y in batches:
             out,y = model(x.to(dev)), y.to(dev)
@@ -98,58 +105,83 @@ CHECKPOINT = 'state.safetensors'
 
 # %% ../nbs/45_train.ipynb #26b7b60d
 def run_identity(
-    model:nn.Module,
-    data:ImageData,
-    config:TrainConfig
-)->dict:
+    model:nn.Module,    # to be trained
+    data:ImageData,     # on these images
+    config:TrainConfig  # in this way
+)->dict:                # in JSON's types
     "What a checkpoint must have in common with the run that resumes it"
-    return dict(dataclasses.asdict(config), milestones=list(config.milestones), dataset=data.name, images=[len(data.train), len(data.test)],
-        mean=list(data.mean), std=list(data.std), parameters=sum(p.numel() for p in model.parameters()))
+    return dict(
+        dataclasses.asdict(config), milestones=list(config.milestones),
+        dataset=data.name, images=[len(data.train), len(data.test)], mean=list(data.mean), std=list(data.std),
+        parameters=sum(p.numel() for p in model.parameters()))
 
 # %% ../nbs/45_train.ipynb #21d460fa
 def save_checkpoint(
     folder:str|Path,            # made if missing
-    model:nn.Module,
-    opt:torch.optim.Optimizer,
+    model:nn.Module,            # as trained so far
+    opt:torch.optim.Optimizer,  # with its state
     generator:torch.Generator,  # of order, augmentation and dropout
     meta:dict                   # identity, status and history
 )->Path:                        # the file
     "All that training needs to go on, in one file, whole or not at all"
-    ts = {f'model.{k}': v for k,v in model.state_dict().items()} | {'generator': generator.get_state()}
-    for i,s in opt.state_dict()['state'].items(): ts |= {f'optimizer.{i}.{k}': v for k,v in s.items() if isinstance(v, Tensor)}
+    ts = {f'model.{k}': v for k,v in model.state_dict().items()}
+    ts['generator'] = generator.get_state()
+    for i,state in opt.state_dict()['state'].items():           # of parameter number i
+        ts |= {f'optimizer.{i}.{k}': v for k,v in state.items() if isinstance(v, Tensor)}
     return save_tensors(Path(folder)/CHECKPOINT, ts, meta)
 
 # %% ../nbs/45_train.ipynb #d208733d
 def load_checkpoint(
-    folder:str|Path,
+    folder:str|Path,            # that `save_checkpoint` wrote to
     model:nn.Module,            # gets the saved weights
     opt:torch.optim.Optimizer,  # gets the saved state
     generator:torch.Generator,  # gets the saved state
     identity:dict               # of the run that wants to go on, see `run_identity`
 )->dict:                        # the meta it was saved with
-    "Restore what `save_checkpoint` wrote; a checkpoint of another run is refused by name"
+    "Restore what `save_checkpoint` wrote; a checkpoint of another run is refused by name with `ValueError`"
     path = Path(folder)/CHECKPOINT
     ts,meta = load_tensors(path)
     was = meta.get('identity', {})
-    if diff := [f'{k} {was.get(k)!r} there, {v!r} here' for k,v in identity.items() if was.get(k) != v]:
-        raise ValueError(f"{path} belongs to another run ({'; '.join(diff)}): choose another folder, or resume=False to overwrite it")
+    diff = [f'{k} {was.get(k)!r} there, {v!r} here' for k,v in identity.items() if was.get(k) != v]
+    if diff:
+        raise ValueError(
+            f"{path} belongs to another run ({'; '.join(diff)}): choose another folder, or resume=False to overwrite it")
     state = {k.removeprefix('model.'): v for k,v in ts.items() if k.startswith('model.')}
     check_state(model, state, f"the weights in {path} and this model")
     model.load_state_dict(state)
     generator.set_state(ts['generator'])
-    for i,p in enumerate(p for g in opt.param_groups for p in g['params']):
-        s = {k.split('.', 2)[2]: v for k,v in ts.items() if k.startswith(f'optimizer.{i}.')}
-        if s: opt.state[p] = {k: torch.empty_like(p).copy_(v) if v.shape == p.shape else v.to(p.device) for k,v in s.items()}
+    parameters = [p for g in opt.param_groups for p in g['params']]
+    for i,p in enumerate(parameters):
+        saved = {k.split('.', 2)[2]: v for k,v in ts.items() if k.startswith(f'optimizer.{i}.')}
+        if not saved: continue
+        # what has the parameter's shape gets its layout in memory, too; a count of steps does not
+        opt.state[p] = {
+            k: torch.empty_like(p).copy_(v) if v.shape == p.shape else v.to(p.device) for k,v in saved.items()}
     return meta
 
 # %% ../nbs/45_train.ipynb #c59c3f6d
+def check_last_batch(
+    model:nn.Module,# to be trained
+    n:int,          # training images
+    batch_size:int, # of training
+    name:str        # of the data set, for the message
+)->None:
+    "Raise `ValueError` for a batch of a single image where batch norm would have to average over it"
+    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    alone = n == 1 or batch_size == 1 or n % batch_size == 1
+    if not (normed and alone): return
+    last = 'has batches of one image' if batch_size == 1 else f'leaves a last batch of one of the {n} images of {name}'
+    raise ValueError(f"batch_size={batch_size} {last}, too few for batch norm: choose another")
+
+# %% ../nbs/45_train.ipynb #b660051a
 def check_fit(
-    model:nn.Module,
-    data:ImageData,
+    model:nn.Module,    # any network
+    data:ImageData,     # its images
     batch_size:int=None # of training, if it is to be trained
 )->None:
-    "Refuse a network that does not fit the data set, and say why"
-    name,what = type(model).__name__, '×'.join(map(str, data.shape))
+    "Raise `ValueError` for a network that does not fit the data set, and say why"
+    name = type(model).__name__
+    what = '×'.join(map(str, data.shape))
     parameter = next(model.parameters(), None)
     if parameter is None: raise ValueError(f"this {name} has no parameters: there is nothing to train")
     with eval_mode(model):
@@ -159,21 +191,9 @@ def check_fit(
             raise ValueError(f"this {name} cannot take the {what} images of {data.name}: {why}") from None
     if not isinstance(out, Tensor) or out.ndim != 2 or out.shape[1] < data.num_classes:
         answer = f'with shape {tuple(out.shape)}' if isinstance(out, Tensor) else f'with a {type(out).__name__}'
-        raise ValueError(f"this {name} answers {answer}: expected (1, {data.num_classes}), an output for each class of {data.name}")
+        raise ValueError(
+            f"this {name} answers {answer}: expected (1, {data.num_classes}), an output for each class of {data.name}")
     if batch_size: check_last_batch(model, len(data.train), batch_size, data.name)
-
-def check_last_batch(
-    model:nn.Module,
-    n:int,          # training images
-    batch_size:int, # of training
-    name:str        # of the data set, for the message
-)->None:
-    "Refuse a batch of a single image where batch norm would have to average over it"
-    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-    alone = n == 1 or batch_size == 1 or n % batch_size == 1
-    if not (normed and alone): return
-    last = 'has batches of one image' if batch_size == 1 else f'leaves a last batch of one of the {n} images of {name}'
-    raise ValueError(f"batch_size={batch_size} {last}, too few for batch norm: choose another")
 
 # %% ../nbs/45_train.ipynb #646470ab
 @dataclass
@@ -204,32 +224,39 @@ def train(
     progress:bool=True,             # show a bar
     callback:Callable=None          # called with each epoch's row, a dict, once it is saved
 )->TrainResult:                     # model, history, status, seconds
-    "Train `model` on `data`, testing after every epoch"
+    "Train `model` on `data`, testing after every epoch; raises `ValueError` where `check_fit` or `load_checkpoint` does"
     check_fit(model, data, config.batch_size)
     if config.channels_last: model.to(memory_format=torch.channels_last)
-    dev,gen,rows,status = next(model.parameters()).device, torch.Generator().manual_seed(config.seed), [], 'running'
-    opt,identity = make_optimizer(model, config), run_identity(model, data, config)
+    dev = next(model.parameters()).device
+    gen = torch.Generator().manual_seed(config.seed)
+    opt = make_optimizer(model, config)
+    identity = run_identity(model, data, config)
+    rows = []
+    status = 'running'
     if checkpoint and resume and (Path(checkpoint)/CHECKPOINT).exists():
         meta = load_checkpoint(checkpoint, model, opt, gen, identity)
         rows,status = meta['history'], meta['status']
     augment = min(data.shape[1:]) >= 16 if config.augment is None else config.augment
     batches = data.batches('train', config.batch_size, shuffle=True, augment=augment, generator=gen, device=dev)
     tests = data.batches('test', 500, device=dev)
-    with tqdm(total=config.epochs, initial=len(rows), desc=f'lr={config.lr:g}', bar_format=BAR, disable=not progress) as bar:
+    not_tested = dict.fromkeys(('test_loss', 'test_top1', 'test_top5'), math.nan)
+    options = dict(initial=len(rows), desc=f'lr={config.lr:g}', bar_format=BAR, disable=not progress)
+    with tqdm(total=config.epochs, **options) as bar:
         def show(loss):
             "Bring the bar up to date"
             bar.set_postfix_str(bar_text(loss, rows[-1]['test_top1'] if rows else None))
         while status == 'running':
             t0 = time.perf_counter()
             model.train()
-            with seeded(int(torch.randint(2**62, (1,), generator=gen)), dev):
+            with seeded(int(torch.randint(2**62, (1,), generator=gen)), dev):       # for dropout
                 row = dict(epoch=len(rows)+1) | train_epoch(model, batches, opt, config, len(rows), show)
-            finite = math.isfinite(row['train_loss'])
-            row |= score(model, tests) if finite else dict.fromkeys(('test_loss', 'test_top1', 'test_top5'), math.nan)
+            row |= score(model, tests) if math.isfinite(row['train_loss']) else not_tested
             row['seconds'] = time.perf_counter() - t0
             rows.append(row)
-            status = 'diverged' if not finite or not math.isfinite(row['test_loss']) else 'done' if len(rows) == config.epochs else 'running'
-            if checkpoint: save_checkpoint(checkpoint, model, opt, gen, dict(identity=identity, status=status, history=rows))
+            if not math.isfinite(row['train_loss']) or not math.isfinite(row['test_loss']): status = 'diverged'
+            elif len(rows) == config.epochs: status = 'done'
+            meta = dict(identity=identity, status=status, history=rows)
+            if checkpoint: save_checkpoint(checkpoint, model, opt, gen, meta)
             show(row['train_loss'])
             bar.update()
             if callback: callback(row)

@@ -18,6 +18,7 @@ from .options import is_number, one_of
 # %% ../nbs/60_values.ipynb #90b31757
 class Refused(argparse.ArgumentTypeError, ValueError): "A text that is no value of its option"
 
+# %% ../nbs/60_values.ipynb #79b9028e
 def to_text(
     text        # of a value
 )->str:

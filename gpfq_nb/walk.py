@@ -19,7 +19,7 @@ from .layer import LAYERS, quantizable
 # %% ../nbs/13_walk.ipynb #78ee71e0
 @dataclass(frozen=True)
 class Visit:
-    "A layer when it is first reached"
+    "A layer, or another module to be visited, when it is first reached"
     name:str                # of the layer
     layer:nn.Module         # in the float network
     qlayer:nn.Module        # in the network being quantized, to be changed before the walk goes on
@@ -31,6 +31,7 @@ class Visit:
     def held(self):
         "Are all inputs in memory?"
         return isinstance(self.pairs, list)
+
     @property
     def source(self):
         "The value that is the layer's input, where that is known: layers with the same see the same activation"
@@ -41,14 +42,14 @@ class Stream:
     "One thing a batch, computed when asked for"
     def __init__(self,
         n:int,      # batches
-        make        # called as make(i)
+        make        # called as make(i), anew each time it is gone through
     ):
         self.n = n
         self.make = make
     def __iter__(self): return map(self.make, range(self.n))
 
 # %% ../nbs/13_walk.ipynb #865e6ac3
-def nobody(name, end, x, xq): "An observer that looks away"
+def nobody(name, end, x, xq): "An observer that looks away; for the arguments see `Report.measure`"
 
 def copied(x):
     "A tensor of its own; what is none is left as it is"
@@ -177,7 +178,7 @@ class Walk:
 
 # %% ../nbs/13_walk.ipynb #396cd0d8
 class Replay:
-    "The same visits as `Walk`, running both networks anew up to each layer"
+    "The visits of a `Walk` to each layer, running both networks anew up to it"
     kind = 'replay'
     def __init__(self,
         order:list,         # names of the layers, as they run
@@ -231,7 +232,7 @@ def walk_through(
 
 # %% ../nbs/13_walk.ipynb #8cee3e8b
 def solver_bytes(
-    W:Tensor,           # a layer's weight
+    W:Tensor,           # a layer's weight, in its own shape
     groups:int,         # of the layer
     config              # its QuantConfig
 )->int:
@@ -252,10 +253,10 @@ class MemoryPlan:
 # %% ../nbs/13_walk.ipynb #2da211bd
 def plan_memory(
     max_memory:int,     # bytes; None: no bound
-    model:nn.Module,
+    model:nn.Module,    # in eval mode
     graph:fx.Graph,     # None if the model cannot be traced
-    x:Tensor,           # one input
-    batches:list,
+    x:Tensor,           # one input, as a batch
+    batches:list,       # of inputs
     configs:dict        # of the layers, None for one that is skipped
 )->MemoryPlan:
     "Divide memory between a batch on its way, the largest layer's matrices, and activations; raises `ValueError` if it is too little"
@@ -272,7 +273,8 @@ def plan_memory(
     room = budget - solver - 16*chunk
     if room < 2*image:
         least = (solver + 2*image)/.5625/2**20
-        raise ValueError(f"max_memory of {max_memory/2**20:.0f} MiB is too little: the largest layer's matrices and one image need {least:.0f} MiB")
+        raise ValueError(f"max_memory of {max_memory/2**20:.0f} MiB is too little: "
+            f"the largest layer's matrices and one image need {least:.0f} MiB")
     n = max(1, int(room/2/image))
     parts = [p for b in batches for p in b.split(n)]
     return MemoryPlan(parts, room - min(n, max(map(len, batches)))*image, chunk)

@@ -55,7 +55,7 @@ FLAGS = ('nesterov', 'augment', 'bf16', 'channels_last')
 TEXTS = ('optimizer', 'schedule')
 
 # %% ../nbs/41_weights.ipynb #e1100007
-KINDS = ( # what a setting is, the settings, and whether a value is that
+KINDS = ( # what a setting should be, the settings that should, and whether a value is that
     ("a number", NUMBERS, is_number),
     ("a whole number", COUNTS, is_count),
     ("true or false", FLAGS, lambda v: isinstance(v, bool)),
@@ -66,7 +66,7 @@ KINDS = ( # what a setting is, the settings, and whether a value is that
 def training_fault(
     training:dict # how weights were trained, as a file says
 )->str:           # a setting that cannot be, its value, and what it should be; '' if there is none
-    "What in the settings of a training a result could not take over; None stands for one that is not known"
+    "The first setting of a training that is not of its kind; None stands for one that is not known, other names pass"
     for what,names,fits in KINDS:
         for k in names:
             v = training.get(k)
@@ -119,7 +119,7 @@ def check_facts(
 def save_weights(
     model:nn.Module|dict, # a network or its state_dict
     path:str|Path,        # where to, *.safetensors
-    meta:dict             # model, stem, num_classes, in_channels, dataset, mean, std, and anything else JSON can hold
+    meta:dict             # the facts: those of `FACTS`, and anything else that JSON can hold
 )->str:                   # SHA-256 of the file
     "Write weights and the facts about them, whole or not at all"
     state = model.state_dict() if isinstance(model, nn.Module) else model
@@ -218,7 +218,7 @@ def is_safetensors(
 def load_pickled(
     path:Path # a file saved by torch.save
 ):            # what it holds: tensors in containers
-    "Read tensors without running code; raises `ValueError` with what to do for anything else"
+    "Read tensors without running code; raises `ValueError` for anything else, with what to do"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')     # of what we refuse ourselves

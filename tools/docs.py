@@ -121,7 +121,10 @@ def definitions(source):
 
 def only_imports(source): return all(isinstance(n, (ast.Import,ast.ImportFrom)) for n in ast.parse(source).body)
 
-def label(mod, name): return re.sub(r'\W', '-', f'def-{mod}-{name}'.lower())
+def label(mod, name):
+    "The target of a definition; targets do not tell `Solver` from `solver`"
+    kind = 'class' if name[0].isupper() and '.' not in name else 'def'
+    return re.sub(r'\W', '-', f'{kind}-{mod}-{name}'.lower())
 
 def module(nb):
     "The module that a notebook exports to, or None"

@@ -50,7 +50,7 @@ def log(self:Study,
         r = _result(f)
         if r is None or agrees(r, t): files.append(f)           # what cannot be read is named by `read_log`
     df = read_log(self.folder, files).assign(study=self.name)
-    return write_log(self.folder, make_log(df[~df.path.isin(drop)]), drop=bool(len(drop)))
+    return write_log(self.folder, make_log(df[~df.path.isin(drop)]), drop=bool(drop or files))
 
 # %% ../nbs/58_sweep.ipynb #80a8aea1
 @patch

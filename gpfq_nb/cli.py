@@ -272,7 +272,6 @@ def plots_options(
     parser.add_argument('folder', metavar='FOLDER', help="a study, or any folder with results below it")
     add_switch(parser, 'output', 'redraw', "draw also what is there already and has not changed")
 
-# %% ../nbs/63_cli.ipynb #0eb3e5ba
 @command(plots_options, 'FOLDER [options]')
 def gpfq_plots(o):
     "Write log.csv, Quantization_Log.csv and every figure with its table"
@@ -296,7 +295,6 @@ def report_options(
     "The options of gpfq_report"
     parser.add_argument('folder', metavar='FOLDER', help="a study, such as runs/digits")
 
-# %% ../nbs/63_cli.ipynb #88e82c3c
 @command(report_options, 'FOLDER')
 def gpfq_report(o):
     "Write log, figures and report.html from what is there"

@@ -5,14 +5,12 @@
 # %% auto #0
 __all__ = ['LONGEST', 'PREFIX', 'THREADS', 'RECORDS', 'TOY', 'TOY_TRAIN', 'TOY_QUANTIZE', 'templates', 'read_notebook',
            'template_hash', 'template_params', 'scratch_root', 'scratch', 'alive', 'sweep_scratch', 'execute',
-           'record_error', 'read_error', 'run_cell', 'toy_templates', 'cores', 'held_back', 'importable', 'Workers']
+           'record_error', 'read_error', 'run_cell', 'toy_templates', 'importable']
 
 # %% ../nbs/25_execute.ipynb #23000004
-import hashlib, json, multiprocessing, os, re, shutil, signal, tempfile, threading, time, traceback
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+import hashlib, json, os, re, shutil, tempfile, time, traceback
 from contextlib import contextmanager
 from importlib import import_module, resources
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import nbformat
@@ -21,6 +19,7 @@ from filelock import FileLock, Timeout
 from .files import atomic_write, read_json, regular_file, shortened, write_json
 from .result import place, read_result, settle
 from .store import check_foreign, check_places, check_writable, prepare
+from .workers import Workers, cores
 
 # %% ../nbs/25_execute.ipynb #57db2262
 def templates()->Path:
@@ -265,75 +264,9 @@ def toy_templates(
         nbformat.write(v.new_notebook(cells=cells, metadata=spec), folder/f'{name}.ipynb')
     return folder
 
-# %% ../nbs/25_execute.ipynb #0129e28c
-def cores()->int:
-    "CPU cores this process may use"
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-# %% ../nbs/25_execute.ipynb #381d1165
-def _start_worker(
-    life, # the reading end of the pipe that the sweep holds open
-    log   # path of workers.log
-):
-    "Runs first in every new worker"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, 'pthread_sigmask'): signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
-    def watch():
-        try: life.recv_bytes()
-        except (EOFError, OSError): os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
-
-# %% ../nbs/25_execute.ipynb #5a1d0c12
-@contextmanager
-def held_back():
-    "Hold interrupts from the keyboard back, also from the processes that are started inside the block"
-    if not hasattr(signal, 'pthread_sigmask'):
-        yield
-        return
-    resource_tracker.ensure_running()   # it would end the block when it is started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try: yield
-    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
 # %% ../nbs/25_execute.ipynb #eabe9005
 def importable(
     name:str # of a function of this chapter
 ):           # the function
     "The function as a fresh process can import it, even when this chapter runs as a notebook"
     return getattr(import_module('gpfq_nb.execute'), name)
-
-# %% ../nbs/25_execute.ipynb #23000041
-class Workers:
-    "Worker processes that can be replaced when one of them dies, and never outlive the sweep"
-    def __init__(self,
-        n:int,        # how many
-        log:Path      # where their standard error goes
-    ):
-        self.n = n
-        self.log = str(log)
-        self.ctx = multiprocessing.get_context('spawn')
-        self.start()
-
-    def start(self):
-        "Make the pipe that keeps the workers alive, and a pool, whose processes start with their first work"
-        self.ends = self.ctx.Pipe(duplex=False)
-        self.pool = ProcessPoolExecutor(self.n, self.ctx, importable('_start_worker'), (self.ends[0], self.log))
-
-    def submit(self, f, *args):
-        "As of an executor; a broken pool is replaced first"
-        with held_back():
-            try: return self.pool.submit(f, *args)
-            except BrokenExecutor:
-                self.restart()
-                return self.pool.submit(f, *args)
-
-    def restart(self):
-        "End all workers, and begin anew"
-        self.close()
-        self.start()
-
-    def close(self):
-        "End all workers, whatever they are doing"
-        self.ends[1].close()                                  # whatever is still running ends
-        self.pool.shutdown(wait=True, cancel_futures=True)

@@ -289,9 +289,7 @@ def gpfq_plots(o):
         say(f'{drawn.state:9} {drawn.path}{note}')
 
 # %% ../nbs/63_cli.ipynb #f1df1015
-def report_options(
-    parser
-)->None:
+def report_options(parser)->None:
     "The options of gpfq_report"
     parser.add_argument('folder', metavar='FOLDER', help="a study, such as runs/digits")
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_SHOWN', 'MAX_NAME', 'MAX_PATH', 'MAX_DEPTH', 'shortened', 'few', 'check_names', 'expanded', 'holds',
-           'atomic_write', 'file_hash', 'plain', 'write_json', 'regular_file', 'read_json', 'save_tensors', 'read_meta',
-           'load_tensors']
+           'atomic_write', 'file_hash', 'jsonable', 'write_json', 'regular_file', 'read_json', 'save_tensors',
+           'read_meta', 'load_tensors']
 
 # %% ../nbs/20_files.ipynb #575b78f4
 import dataclasses, errno, hashlib, json, math, os, secrets
@@ -128,10 +128,10 @@ def file_hash(
     return h.hexdigest()
 
 # %% ../nbs/20_files.ipynb #b96577c2
-MAX_DEPTH = 100 # levels of containers that `plain` follows
+MAX_DEPTH = 100 # levels of containers that `jsonable` follows
 
 # %% ../nbs/20_files.ipynb #be0d47cc
-def plain(
+def jsonable(
     o,          # numbers, strings, containers, dataclasses, paths, arrays, tensors; nested
     depth:int=0 # levels above `o`, for the bound
 ):              # the same in JSON's types
@@ -143,13 +143,13 @@ def plain(
         o = {f.name: getattr(o, f.name) for f in dataclasses.fields(o)}
     if isinstance(o, (np.generic, np.ndarray, Tensor)): o = o.tolist()
     if isinstance(o, dict):
-        named = {str(k): plain(v, depth+1) for k,v in o.items()}
+        named = {str(k): jsonable(v, depth+1) for k,v in o.items()}
         if len(named) < len(o):
             raise ValueError(
                 f"no JSON for a dictionary with two keys that are written alike, among {list(o)!r:.80}")
         return named
     if isinstance(o, (set, frozenset)): o = sorted(o)
-    if isinstance(o, (list, tuple)): return [plain(v, depth+1) for v in o]
+    if isinstance(o, (list, tuple)): return [jsonable(v, depth+1) for v in o]
     if isinstance(o, float): return o if math.isfinite(o) else None
     if o is None or isinstance(o, (bool, int, str)): return o
     if isinstance(o, Path): return str(o)
@@ -158,10 +158,10 @@ def plain(
 # %% ../nbs/20_files.ipynb #cadc7b69
 def write_json(
     path:str|Path, # where to
-    obj            # anything `plain` takes
+    obj            # anything `jsonable` takes
 )->Path:           # the path
-    "Write `obj` as strict, indented JSON, whole or not at all; raises as `plain`"
-    text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
+    "Write `obj` as strict, indented JSON, whole or not at all; raises as `jsonable`"
+    text = json.dumps(jsonable(obj), indent=2, allow_nan=False, ensure_ascii=False)
     return atomic_write(path, text + '\n')
 
 # %% ../nbs/20_files.ipynb #3cb96acf
@@ -193,11 +193,11 @@ def read_json(
 def save_tensors(
     path:str|Path,            # where to, *.safetensors
     tensors:dict[str,Tensor], # name -> tensor; any device, any strides
-    meta:dict|None=None       # what belongs to them; anything `plain` takes
+    meta:dict|None=None       # what belongs to them; anything `jsonable` takes
 )->Path:                      # the path
-    "Write named tensors and `meta` as one safetensors file, whole or not at all; raises as `plain` and `atomic_write`"
+    "Write named tensors and `meta` as one safetensors file, whole or not at all; raises as `jsonable` and `atomic_write`"
     ts = {k: v.detach().cpu().contiguous().clone() for k,v in tensors.items()}
-    facts = json.dumps(plain(meta or {}), allow_nan=False)
+    facts = json.dumps(jsonable(meta or {}), allow_nan=False)
     return atomic_write(path, to_safetensors(ts, {'gpfq_nb': facts}))
 
 # %% ../nbs/20_files.ipynb #9f69fff8

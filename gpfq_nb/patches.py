@@ -142,7 +142,7 @@ def _taps_within(inner, outer, axis):
     "Which of the outer kernel's taps along an axis (0: down, 1: across) the inner one's are, or None"
     ki,ko = inner.kernel_size[axis],outer.kernel_size[axis]
     di,do = inner.dilation[axis],outer.dilation[axis]
-    pi,po = (c._reversed_padding_repeated_twice[::-2][axis] for c in (inner, outer))
+    pi,po = (c._reversed_padding_repeated_twice[-2::-2][axis] for c in (inner, outer))    # top or left
     def beyond(c, k, d): return sum(c._reversed_padding_repeated_twice[2-2*axis:4-2*axis]) - d*(k-1)
     if beyond(inner, ki, di)!=beyond(outer, ko, do): return None        # not as many positions
     at = [po-pi+di*i for i in range(ki)]                                # from the outer's first tap

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import gpfq_nb
-from .files import expanded, file_hash, plain, read_json
+from .files import expanded, file_hash, jsonable, read_json
 
 # %% ../nbs/23_result.ipynb #5707e007
 NOT_IN_KEY = ('out', 'key', 'progress', 'weights')
@@ -27,7 +27,7 @@ def cell_key(
 )->str:               # 64 hexadecimal digits
     "What a cell's result depends on, as one hash"
     used = {k:v for k,v in params.items() if k not in NOT_IN_KEY}
-    what = [kind, plain(used), template, weights, gpfq_nb.__version__]
+    what = [kind, jsonable(used), template, weights, gpfq_nb.__version__]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 # %% ../nbs/23_result.ipynb #23a90002

@@ -16,7 +16,7 @@ import numpy as np
 
 from .config import QuantConfig
 from .data import check_normalize, data_source
-from .files import few, plain
+from .files import few, jsonable
 from .models import check_model_name, check_stem, pick_device
 from .options import flag, one_of, whole
 from .recipe import TrainConfig, parse_lr
@@ -64,7 +64,7 @@ def train_plan(
     check_normalize(normalize)
     pick_device(device)
     params = dict(model=model, data=data, stem=stem, normalize=normalize, device=device) | dataclasses.asdict(settings)
-    return JobPlan('train', plain(params), settings)
+    return JobPlan('train', jsonable(params), settings)
 
 # %% ../nbs/50_settings.ipynb #2091f385
 PRESETS = dict(default=QuantConfig, plain=QuantConfig.plain, paper=QuantConfig.paper)
@@ -128,7 +128,7 @@ def quantize_plan(
         calib=calib, calib_seed=calib_seed, batch_size=batch_size, augment_calib=augment_calib,
         save_model=save_model, variant=variant, device=device, preset=preset, seed=seed)
     given = {k: getattr(settings, k) for k,v in config.items() if v is not None}
-    return JobPlan('quantize', plain(params | given), settings, str(weights))
+    return JobPlan('quantize', jsonable(params | given), settings, str(weights))
 
 # %% ../nbs/50_settings.ipynb #36a4cc54
 LISTS = ('skip', 'milestones')          # options of which one value is a list
@@ -184,9 +184,9 @@ def suffix(
     "What tells one combination from the others"
     name = ''
     for k,v in options.items():
-        exact = {json.dumps(plain(c.get(k)), sort_keys=True): readable(c.get(k)) for c in combos}
+        exact = {json.dumps(jsonable(c.get(k)), sort_keys=True): readable(c.get(k)) for c in combos}
         if len(exact) == 1: continue
-        mine = json.dumps(plain(v), sort_keys=True)
+        mine = json.dumps(jsonable(v), sort_keys=True)
         alike = list(exact.values()).count(exact[mine]) > 1
         name += f'_{k}={exact[mine]}' + (f'.{digits(mine)}' if alike else '')
     return name

@@ -13,7 +13,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .execute import read_error, template_hash
-from .files import file_hash, plain
+from .files import file_hash, jsonable
 from .log import check_logs, is_log, read_csv_log
 from .result import cell_key, read_result
 from .store import differences
@@ -194,15 +194,15 @@ def agrees(
     said = result.get('params') or {}
     skip = ('weights', 'data', 'device', 'normalize', 'overrides')
     asked = {k:v for k,v in t.params.items() if v is not None and k not in skip and k in said}
-    return all(said[k] == plain(v) for k,v in asked.items())
+    return all(said[k] == jsonable(v) for k,v in asked.items())
 
 # %% ../nbs/57_state.ipynb #16afeac8
 @patch
 def left_out(self:Study)->list[str]: # paths in the folder
     "Cells that are finished, in the folder or its log, and that this plan does not have, or has with other parameters"
-    plan = {f'{t.kind}/{t.cell}': plain(t.params) for t in self.tasks()}
+    plan = {f'{t.kind}/{t.cell}': jsonable(t.params) for t in self.tasks()}
     was = Study.load(self.folder).tasks() if (self.folder/'study.json').exists() else []
-    changed = [f'{t.kind}/{t.cell}' for t in was if plan.get(f'{t.kind}/{t.cell}') != plain(t.params)]
+    changed = [f'{t.kind}/{t.cell}' for t in was if plan.get(f'{t.kind}/{t.cell}') != jsonable(t.params)]
     results = {f'{t.kind}/{t.cell}': (_result(t.out/'result.json'), t) for t in self.tasks()}
     otherwise = [p for p,(r,t) in results.items() if r and p in self.rows() and not agrees(r, t)]   # study.json was edited
     unknown = [p for p in self.rows() if p not in plan and p.split('/')[0] in ('train', 'quantize')]

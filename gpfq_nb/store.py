@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import gpfq_nb
-from .files import few, file_hash, plain, read_json, regular_file, write_json
+from .files import few, file_hash, jsonable, read_json, regular_file, write_json
 from .result import ARTIFACTS, KINDS, LOCK, NOT_IN_KEY, OLD, PARTS, PATIENCE, READY, STAGING, STATUSES
 from .result import cell_key, fingerprint, hold, in_use, is_held, let_go, models_of, place, read_result
 from .result import remove, settle
@@ -71,7 +71,7 @@ def differences(
     here:dict   # of another
 )->str:         # '' if none can be named
     "How two runs' parameters differ, in a few words; None stands for not given"
-    there,here = plain(there),plain(here)
+    there,here = jsonable(there),jsonable(here)
     names = [k for k in {**here, **there} if k not in ('out', 'key', 'progress') and there.get(k) != here.get(k)]
     said = [f'{k} {there.get(k)!r:.60} there, {here.get(k)!r:.60} here' for k in names[:3]]
     return '; '.join(said) + (f' and {len(names)-3} more' if len(names) > 3 else '')
@@ -226,19 +226,19 @@ def open_cell(
     except BaseException:
         if opened: leave(home, above)
         raise
-    return Cell(home, out, kind, key, plain(params), start, above, staged, force, seen)
+    return Cell(home, out, kind, key, jsonable(params), start, above, staged, force, seen)
 
 # %% ../nbs/24_store.ipynb #5707e031
 def close_cell(
     cell:Cell,  # as opened
     status:str, # 'done' | 'diverged'
-    **facts     # whatever `plain` takes
+    **facts     # whatever `jsonable` takes
 )->dict:        # what was written
     "Write result.json and put the result in place: from here on the cell is done"
     seconds = round(time.time() - cell.start, 3)
     versions = dict(package=gpfq_nb.__version__, torch=torch.__version__)
     result = dict(kind=cell.kind, key=cell.key, status=status, **versions, seconds=seconds, params=cell.params)
-    result |= cell.seen | plain(facts)
+    result |= cell.seen | jsonable(facts)
     write_json(cell.out/'result.json', result)
     if not cell.staged: move_in(cell)
     let_go(cell.home)

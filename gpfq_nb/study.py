@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from .config import QuantConfig
 from .data import data_source
 from .execute import template_params, templates
-from .files import few, plain, read_json, write_json
+from .files import few, jsonable, read_json, write_json
 from .models import check_model_name
 from .options import number, whole
 from .recipe import TrainConfig, parse_lr
@@ -214,7 +214,7 @@ def check_cells(
     seen = set()
     for t in s.tasks():
         given = {k:v for k,v in t.params.items() if k in takes[t.kind]}
-        known = json.dumps(plain(given), sort_keys=True)
+        known = json.dumps(jsonable(given), sort_keys=True)
         if known in seen: continue
         seen.add(known)
         kinds[t.kind][0](**given)

@@ -17,7 +17,6 @@ from tqdm.auto import tqdm
 
 from .execute import Workers, cores, execute, importable, read_notebook, record_error, run_cell, sweep_scratch
 from .execute import template_hash, template_params, templates
-from .files import plain
 from .log import is_log, keep_copy, make_log, read_csv_log, read_log, write_log
 from .options import whole
 from .output import say

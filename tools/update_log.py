@@ -8,7 +8,7 @@ Where the log says something itself, that must be what the plan says; otherwise 
 import dataclasses, sys
 
 import pandas as pd
-from gpfq_nb.files import plain
+from gpfq_nb.files import jsonable
 from gpfq_nb.jobs import quantize_plan, train_plan
 from gpfq_nb.log import COLUMNS, make_log, read_csv_log, write_log
 from gpfq_nb.sweep import Study
@@ -32,7 +32,7 @@ def update(folder):
     rows = log.to_dict('records')
     for row in rows:
         row['study'] = study.name
-        want = columns(plain(settings(tasks[row['path']])))
+        want = columns(jsonable(settings(tasks[row['path']])))
         wanted = make_log([row | want]).iloc[0]                                # in the columns' types
         for k in want:
             if pd.isna(row[k]) and not pd.isna(wanted[k]): filled += 1

@@ -150,7 +150,7 @@ def stuck(self:Study,
     "The trainings whose weights are wanted, and are not there though they are finished"
     finished = ('done', 'logged', 'outdated')
     wanted = {t.needs.cell: t.needs for t in cells if t.needs}
-    return {n for n,t in wanted.items() if states['train', n] in finished and not self.has_weights(t)}
+    return {n for n,t in wanted.items() if states.get(('train', n)) in finished and not self.has_weights(t)}
 
 # %% ../nbs/57_state.ipynb #e19d6d53
 @patch

@@ -86,10 +86,13 @@ def command(line):
 def run(argv):
     "Run a command in this process, as its console script does: its exit code"
     before,sys.argv = sys.argv,argv
+    handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGINT, signal.SIGTERM)}    # a script's end ignores them
     try:
         with within(SECONDS): runpy.run_path(argv[0], run_name='__main__')
     except SystemExit as e: return e.code
-    finally: sys.argv = before
+    finally:
+        sys.argv = before
+        for sig,handler in handlers.items(): signal.signal(sig, handler)
     return 0
 
 def refused_by_command(capsys, line, *words):

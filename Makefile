@@ -42,7 +42,7 @@ docs: $(READY) ## the site, in _site/
 	@$(BIN)/python tools/docs.py site && echo "The site: _site/index.html"
 
 wheel: $(READY) ## sdist and wheel, in dist/
-	@$(BIN)/python -m build -q --no-isolation 2>/dev/null && ls dist/*
+	@$(BIN)/python -m build -q --no-isolation && ls dist/*
 
 dockercheck: ## the Dockerfile's steps without Docker, in a scratch environment
 	@$(PYTHON) tools/check_dockerfile.py

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Iterable
 
 import numpy as np, torch
-from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import nn
 
 from .alphabet import Alphabet
@@ -27,6 +26,7 @@ def allocate(
     average:float   # bits per weight, at most
 )->list:            # bits of each layer
     "Widths of least total error within a budget of `average` bits per weight; raises `ValueError` if there is none"
+    from scipy.optimize import Bounds, LinearConstraint, milp   # here: slow to import, rarely needed
     errors,sizes,widths = (np.asarray(v, float) for v in (errors, sizes, widths))
     L,B = errors.shape
     if sizes.shape != (L,) or widths.shape != (B,):
@@ -34,12 +34,14 @@ def allocate(
             f"got {errors.shape}, {sizes.shape}, {widths.shape}")
     if not np.isfinite(errors).all(): raise ValueError("errors must be finite numbers")
     if average < widths.min():
-        raise ValueError(f"an average of {average} bits cannot be had from widths of {widths.min():g} to {widths.max():g}")
+        span = f"{widths.min():g} to {widths.max():g}"
+        raise ValueError(f"an average of {average} bits cannot be had from widths of {span}")
     cost = np.outer(sizes/sizes.sum(), widths).ravel()
     one_width = LinearConstraint(np.kron(np.eye(L), np.ones(B)), 1, 1)      # for each layer
     budget = LinearConstraint(cost[None], -np.inf, average+1e-9)
     scaled = errors.ravel()/max(errors.max(), 1e-300)
-    res = milp(scaled, integrality=np.ones(L*B), bounds=Bounds(0, 1), constraints=[one_width, budget], options=dict(mip_rel_gap=0))
+    res = milp(scaled, integrality=np.ones(L*B), bounds=Bounds(0, 1), constraints=[one_width, budget],
+        options=dict(mip_rel_gap=0))
     if not res.success: raise ValueError(f"no allocation found: {res.message}")
     return [int(widths[i]) for i in res.x.reshape(L, B).argmax(1)]
 
@@ -87,7 +89,7 @@ def spread(
     bits:dict,          # name -> width
     model:nn.Module     # the network
 )->dict:                # the configs, with widths
-    "Give each layer its width, or that of the layer whose weight it shares; one that no data reaches gets the whole bits"
+    "Give each layer its width, or that of the layer whose weight it shares; without data it gets the whole bits"
     by_weight = {id(layer.weight): bits[n] for n,layer in layers.items()}
     def chosen(n, c):
         if c is None or not c.fractional: return c

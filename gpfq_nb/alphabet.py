@@ -26,7 +26,8 @@ class Alphabet:
     def __post_init__(self):
         step = torch.as_tensor(self.step, dtype=None if isinstance(self.step, Tensor) else torch.float32)
         fits,wanted = (step>0, 'positive') if self.gap else (step!=0, 'not zero')
-        if not (step.isfinite() & fits).all(): raise ValueError(f"an alphabet's step must be finite and {wanted}, got {step}")
+        if not (step.isfinite() & fits).all():
+            raise ValueError(f"an alphabet's step must be finite and {wanted}, got {step}")
         if not self.lo<=0<=self.hi:
             raise ValueError(f"an alphabet must contain 0: lo <= 0 <= hi, got lo={self.lo}, hi={self.hi}")
         object.__setattr__(self, 'step', step)
@@ -122,7 +123,8 @@ def code_range(
     K = 2**(bits-1)
     ranges = dict(signed=(-K, K-1), symmetric=(1-K, K-1), paper=(-K, K))
     if levels not in ranges: raise ValueError(f"unknown levels {levels!r}: one of {', '.join(ranges)}")
-    if ranges[levels]==(0,0): raise ValueError("a symmetric 1-bit grid holds nothing but 0: use levels='paper' (-1, 0, 1) or 2 bits")
+    if ranges[levels]==(0,0):
+        raise ValueError("a symmetric 1-bit grid holds nothing but 0: use levels='paper' (-1, 0, 1) or 2 bits")
     return ranges[levels]
 
 # %% ../nbs/00_alphabet.ipynb #b81b5751
@@ -161,8 +163,10 @@ def fit(cls:Alphabet,
     r = torch.where(r>0, r, 1.)
     if not gap: return cls(r/max(-lo, hi), lo, hi)
     if levels=="paper": lo,hi = lo-1,hi+1                      # ±(λ + δk), k = 0…K
-    if max(-lo, hi)<2: raise ValueError(f"a hard threshold needs two values on one side of zero: {bits} bits, {levels} is too few")
-    if (r<=gap).any(): raise ValueError(f"hard threshold λ={gap} reaches the grid's radius {r.min():.3g}: use a λ below it")
+    if max(-lo, hi)<2:
+        raise ValueError(f"a hard threshold needs two values on one side of zero: {bits} bits, {levels} is too few")
+    if (r<=gap).any():
+        raise ValueError(f"hard threshold λ={gap} reaches the grid's radius {r.min():.3g}: use a λ below it")
     return cls((r-gap)/(max(-lo, hi)-1), lo, hi, gap)
 
 # %% ../nbs/00_alphabet.ipynb #01ae2510

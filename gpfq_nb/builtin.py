@@ -75,12 +75,13 @@ def sweep_summary(
             f"They took {hours:.1f} hours of work; --rerun runs them anew.")
     outdated = (status.state == 'outdated').sum()
     if outdated:
-        parts.append(f"{outdated} cells are outdated: made with other parameters, or by other notebooks or another version. "
-            "Their results stay; --rerun runs them anew.")
-    stuck = s.stuck([t for t in s.tasks() if s.state(t)[0] == 'waiting'], {(r.kind, r.cell): r.state for r in status.itertuples()})
+        parts.append(f"{outdated} cells are outdated: made with other parameters, or by other notebooks or another "
+            "version. Their results stay; --rerun runs them anew.")
+    states = {(r.kind, r.cell): r.state for r in status.itertuples()}
+    stuck = s.stuck([t for t in s.tasks() if states.get((t.kind, t.cell)) == 'waiting'], states)
     if stuck:
-        parts.append(f"{len(stuck)} trainings are finished, but their weights.safetensors is gone or not theirs, and cells wait for it: "
-            "put it back, or --rerun trains anew.")
+        parts.append(f"{len(stuck)} trainings are finished, but their weights.safetensors is gone or not theirs, and "
+            "cells wait for it: put it back, or --rerun trains anew.")
     if len(finished(log)):
         lost = summary_table(summary(log), 'drop_top1').rename(index=lr_label, level='lr')
         parts.append(f"Top-1 lost, in points (mean ± standard deviation over seeds):\n{lost.to_string()}")

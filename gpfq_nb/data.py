@@ -15,13 +15,13 @@ import torch, torch.nn.functional as F
 
 from .arrays import ZIP_STARTS, ArrayHeader, array_header, check_arrays, class_names, npz_headers, npz_tensors
 from .arrays import read_arrays
-from .batches import FLOAT32, MAX_INT64, MAX_PAD, MAX_SEED, Batches, ImageData, Split, augment, can_normalize
+from .batches import FLOAT32, MAX_PAD, Batches, ImageData, Split, augment, can_normalize
 from .batches import channel_stats
 from .files import expanded, few, load_tensors, regular_file, save_tensors, shortened
 from .images import FORMATS, IMAGES, MAX_CLASSES, MAX_IMAGE_PIXELS, MAX_MEMBER, MAX_RATIO, MAX_UNPACKED
-from .images import OutOfBounds, archive_files, collect, decode, folder_files, folder_tensors, is_hidden
+from .images import OutOfBounds, archive_files, collect, decode_image, folder_files, folder_tensors, is_hidden
 from .images import unpack_bound, walk
-from .options import whole
+from .options import MAX_INT64, MAX_SEED, whole
 from .pixels import check_size
 
 # %% ../nbs/36_data.ipynb #1002c42d
@@ -66,7 +66,7 @@ LAYOUT = 2 # of cache files: another number where the same source would be read 
 # %% ../nbs/36_data.ipynb #9e6b20c8
 def source_key(
     path:Path,          # a file or folder
-    size:int|None=None  # see `decode`
+    size:int|None=None  # see `decode_image`
 )->str:                 # 16 hexadecimal digits
     "Hash of where a source is and of the size and time of change of all its files that are not hidden"
     files = [('', path)]
@@ -121,7 +121,7 @@ def write_cache(
 # %% ../nbs/36_data.ipynb #08d92193
 def cached(
     path:str|Path,             # a folder or archive of images
-    size:int|None=None,        # see `decode`
+    size:int|None=None,        # see `decode_image`
     cache:str|Path|None=None,  # see `cache_dir`
     progress:bool=False        # show a bar while decoding
 )->tuple[dict,tuple]:          # tensors by name, as of `folder_tensors`; classes

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .picture import key, log_axis, lr_color, panels, styled
+from .picture import legend_key, log_axis, lr_color, panels, styled
 from .rows import summary
 
 # %% ../nbs/53_figures.ipynb #bcf1bf41
@@ -71,7 +71,7 @@ def plot_training(
     log_axis(left)
     right.set(xlabel='epoch', ylabel='top-1 (%)', title='accuracy')
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
-    key(fig, history.lr, [('test', dict(lw=1.6)), ('train', dict(ls=':', lw=1.2))])
+    legend_key(fig, history.lr, [('test', dict(lw=1.6)), ('train', dict(ls=':', lw=1.2))])
     return fig
 
 # %% ../nbs/53_figures.ipynb #ea118a2c
@@ -154,7 +154,7 @@ def plot_drop(
     beside = [c for c in pairs.values() if c]
     grey = [('method', Patch(facecolor='#777777', label=methods_of(log, pairs))),
         ('control', Patch(facecolor='#dddddd', edgecolor='#777777', lw=.6, label=methods_of(log, beside)))]
-    key(fig, lrs, grey if beside else ())
+    legend_key(fig, lrs, grey if beside else ())
     return fig
 
 # %% ../nbs/53_figures.ipynb #cd0fccb8
@@ -203,7 +203,7 @@ def plot_std(
         _layer_axis(ax, names)
     axs[0].set_ylabel('std of weights')
     quantized = f'quantized, {method_label(layers, variant)}'
-    key(fig, t.lr, [('float', dict(lw=1.4)), (quantized, dict(ls='', **circles))])
+    legend_key(fig, t.lr, [('float', dict(lw=1.4)), (quantized, dict(ls='', **circles))])
     return fig
 
 # %% ../nbs/53_figures.ipynb #d731659e
@@ -226,7 +226,7 @@ def plot_error(
         log_axis(ax)
         _layer_axis(ax, names)
     axs[0].set_ylabel('relative error')
-    key(fig, t.lr, [(method_label(layers, v), style) for v,style in lines.items()])
+    legend_key(fig, t.lr, [(method_label(layers, v), style) for v,style in lines.items()])
     return fig
 
 # %% ../nbs/53_figures.ipynb #a35a2ff8
@@ -276,5 +276,5 @@ def plot_histogram(
         ax.grid(False)
     axs[0].set_ylabel('share per step')
     filled = Patch(color='#777777', alpha=.35, label='float')
-    key(fig, hist.lr if rates else [], [('float', filled), ('quantized, at the grid\'s levels', dict(lw=2))])
+    legend_key(fig, hist.lr if rates else [], [('float', filled), ('quantized, at the grid\'s levels', dict(lw=2))])
     return fig

@@ -24,7 +24,7 @@ from .quantize import QuantConfig, QuantResult, quantize_model
 # more than is used below: a cell's notebook finds all of it here
 from .settings import CONFIG, PRESETS, JobPlan, assigned, check_injected, check_known
 from .settings import quant_config, quantize_plan, train_plan, variant_name
-from .store import Cell, cell_key, check_free, check_writable, close_cell, finished, open_cell
+from .store import Cell, cell_key, check_free, check_writable, close_cell, result_of, open_cell
 from .train import TrainConfig, TrainResult, check_fit, train
 
 # %% ../nbs/55_jobs.ipynb #f1696bab
@@ -95,7 +95,7 @@ def train_job(
     plan = train_plan(**options)
     p = plan.params
     key = key or plan.key
-    if not force and (result := finished(out, key)):
+    if not force and (result := result_of(out, key)):
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
@@ -227,7 +227,7 @@ def quantize_job(
     plan = quantize_plan(weights, **options)
     p = plan.params
     key = key or plan.key
-    if not force and (result := finished(out, key)):
+    if not force and (result := result_of(out, key)):
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)

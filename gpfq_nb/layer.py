@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LAYERS', 'BLOCK', 'quantizable', 'weight_rows', 'n_samples', 'operations', 'choose_form', 'every_patch', 'gram_of',
-           'samples_of', 'prepare', 'decide', 'solve_gram', 'Outcome', 'layer_seed', 'fit_grid', 'solve_inputs',
+           'samples_of', 'prepare_problem', 'decide', 'solve_gram', 'Outcome', 'layer_seed', 'fit_grid', 'solve_inputs',
            'outcome', 'solve_layer']
 
 # %% ../nbs/11_layer.ipynb #b0dabee7
@@ -147,7 +147,7 @@ def samples_of(
     return Maps(layer, X, Xq) if every_patch(config) and not pointwise and beyond_cache else gathered
 
 # %% ../nbs/11_layer.ipynb #e0a6e8ec
-def prepare(
+def prepare_problem(
     p:Problem,          # on the columns that have an input
     config:QuantConfig,
     RX:Tensor=None      # RᵀX̃ (groups, N, d), see `corrected_target`
@@ -196,7 +196,7 @@ def solve_gram(
     alive = at.shape[1] > 0
     if alive:
         if RX is not None: RX = RX.take_along_dim(at[:,None], 2)
-        Q,grid = decide(prepare(p.take(at), config, RX), config)
+        Q,grid = decide(prepare_problem(p.take(at), config, RX), config)
     if p.dead == "zero": out = torch.zeros_like(p.W)
     else: out = grid.round(p.W, p.rounding, p.lamb, p.generator)
     if alive: out.scatter_(2, at[:,None].expand_as(Q), Q)
@@ -226,7 +226,8 @@ def fit_grid(
 )->Alphabet:            # step scalar or (groups·N, 1)
     "The grid that reaches as far as the config says"
     gap = config.lamb if config.rule == "hard" else 0.
-    return Alphabet.fit(W.flatten(0, 1), config.bits, config.levels, config.granularity, config.scalar, config.percentile, gap)
+    return Alphabet.fit(W.flatten(0, 1), config.bits, config.levels, config.granularity, config.scalar,
+        config.percentile, gap)
 
 # %% ../nbs/11_layer.ipynb #667c9e9d
 def solve_inputs(
@@ -242,7 +243,8 @@ def solve_inputs(
     "Solve a layer in the form that costs less"
     form = choose_form(layer, pairs, config)
     if form == "samples":
-        Q,energy = follow(p.W, samples_of(layer, pairs, config, draw), p.grid, p.rounding, p.lamb, p.generator, p.dead, BLOCK)
+        samples = samples_of(layer, pairs, config, draw)
+        Q,energy = follow(p.W, samples, p.grid, p.rounding, p.lamb, p.generator, p.dead, BLOCK)
         return Q,p.grid,form,energy
     G,D = gram_of(layer, pairs, config, draw, known, chunk)
     Q,grid = solve_gram(replace(p, G=G, D=D), config, RX)
@@ -269,7 +271,7 @@ def solve_layer(
     chunk:int=2**22,        # see `Gram`
     RX:Tensor=None          # RᵀX̃ (groups, N, d), see `corrected_target`
 )->Outcome:
-    "Quantize one layer's weight; raises `ValueError` with the layer's name if its inputs are not finite or its grid is none"
+    "Quantize one layer's weight; raises `ValueError` with its name if its inputs are not finite or its grid is none"
     W = weight_rows(layer)
     try: fitted = fit_grid(W, config)
     except ValueError as e: raise ValueError(f"layer {name}: {e}") from None

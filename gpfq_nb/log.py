@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from .files import atomic_write, read_json
-from .result import KINDS, PARTS, STATUSES, read_result
+from .result import CELL_KINDS, PARTS, STATUSES, read_result
 # more than is used below: whoever works with a log finds all of it here
 from .rows import ALWAYS, COLUMNS, MAYBE, METRICS, OPTIONS, RENAMED, RESULTS, SEEDS, TYPES
 from .rows import as_texts, check_whole, column_type, field_columns, finished, has_foreign, make_log, moved_rows
@@ -93,12 +93,13 @@ def read_csv_log(
     path = Path(path)
     try:
         df = typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=['']))
-        told = df.kind.isin(KINDS) & df.status.isin(STATUSES) & df.cell.notna()
+        told = df.kind.isin(CELL_KINDS) & df.status.isin(STATUSES) & df.cell.notna()
         if not told.all(): raise ValueError('a row has no cell, kind or status')
         check_whole(path)
     except (ValueError, TypeError, OSError) as e:
         why = str(e).splitlines()[0]
-        raise ValueError(f"{path} is not a whole log ({why}): restore it, from git or a backup, or move it away") from None
+        raise ValueError(f"{path} is not a whole log ({why}): restore it, from git or a backup, "
+            "or move it away") from None
     df['path'] = log_paths(df, path.parent)
     if (path.parent/'study.json').is_file(): df['study'] = path.parent.resolve().name   # whatever its name was before
     up = '' if folder is None else path.parent.resolve().relative_to(Path(folder).resolve()).as_posix()
@@ -268,7 +269,8 @@ def unknown_rows(
 def write_log(
     folder:str|Path,       # the study
     log:pd.DataFrame=None, # read from the folder if None
-    drop:bool=False        # may rows of the file be left out? A copy of it is kept
+    drop:bool=False,       # may rows of log.csv be left out? A copy of it is kept
+    aside:bool=False       # may rows of Quantization_Log.csv that no log knows? Likewise, and said in a warning
 )->pd.DataFrame:           # the log
     "Write log.csv and Quantization_Log.csv; raises `FileExistsError` for somebody else's, `ValueError` for fewer rows"
     folder = Path(folder)
@@ -280,12 +282,14 @@ def write_log(
         raise ValueError(f"{file} has {len(gone)} rows that the new log lacks, such as {gone[0]}: it is left as it is")
     logs = [log, read_csv_log(file)] if file.exists() else [log]
     lost = unknown_rows(table, logs) if table.exists() else 0
-    if lost and not drop:
-        raise ValueError(f"{table} has {lost} rows that no log knows: restore {file}, from git or a backup, "
-            f"or move {table.name} away")
+    unknown = f"{table} has {lost} rows that no log knows"
+    if lost and not drop and not aside:
+        raise ValueError(f"{unknown}: restore {file}, from git or a backup, or move {table.name} away")
     new = quantization_log(log)
     if file.exists() and (has_foreign(file, list(COLUMNS)) or gone): keep_copy(file)
-    if table.exists() and (has_foreign(table, list(new)) or lost): keep_copy(table)
+    if table.exists() and (has_foreign(table, list(new)) or lost):
+        kept = keep_copy(table)
+        if lost: warnings.warn(f"{unknown}: it is kept as {kept.name}", stacklevel=2)
     atomic_write(table, new.to_csv(index=False))                 # first: whatever it loses, the log still knows
     atomic_write(file, log.to_csv(index=False))
     return log

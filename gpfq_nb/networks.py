@@ -13,8 +13,7 @@ from contextlib import contextmanager
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batches import MAX_SEED
-from .options import whole
+from .options import MAX_SEED, whole
 
 # %% ../nbs/40_networks.ipynb #00a18dfe
 @contextmanager

@@ -20,7 +20,7 @@ import pandas as pd
 from .figures import ALT, GRID, MAX_BINS, alt_text, cols_for, controls, layer_means
 from .figures import plot_drop, plot_error, plot_histogram, plot_std, plot_training, weight_histogram
 from .log import has_table, read_log, read_tables
-from .picture import ANCHORS, STYLE, Picture, key, log_axis, lr_color, lr_label, panels, save_figure, styled
+from .picture import ANCHORS, STYLE, Picture, legend_key, log_axis, lr_color, lr_label, panels, save_figure, styled
 from .rows import finished, make_log, summary
 
 # %% ../nbs/54_plots.ipynb #7e554689

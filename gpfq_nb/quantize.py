@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from .allocate import allocate_bits
 from .alphabet import Alphabet
-from .config import MAX_BEAM, MAX_BITS, MAX_SCALAR, MAX_SEARCH, MAX_SEED, MAX_SWEEPS
+from .config import MAX_BEAM, MAX_BITS, MAX_SCALAR, MAX_SEARCH, MAX_SWEEPS
 from .config import QuantConfig, layer_configs, layer_fields, match_layers, paper, plain
 from .correct import correct_batchnorm, correct_bias, fuse_batchnorms
 from .graph import call_order, device_of, layer_input, memory_order, trace, value_bytes
@@ -25,7 +25,7 @@ from .inputs import Rounded, input_grid, quantize_inputs
 from .layer import Outcome, n_samples, operations, quantizable, solve_gram, solve_layer
 from .patches import patches
 from .reference import gpfq_samples
-from .report import Entry, QuantResult, Report, columns
+from .report import QuantResult, Report, Treatment
 from .shortcut import addend, cross, errors_beside
 from .solvers import solvers
 from .walk import MemoryPlan, Replay, Visit, Walk, nobody, plan_memory, solver_bytes, walk_through
@@ -38,7 +38,8 @@ def check_model(
     "Refuse a model that cannot be quantized as asked; raises `ValueError`, naming the layer"
     layers = quantizable(model)
     configs = layer_configs(config, list(layers))
-    if not layers: raise ValueError(f"{type(model).__name__} has no Linear or Conv2d layer: there is nothing to quantize")
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no Linear or Conv2d layer: there is nothing to quantize")
     for n,t in model.state_dict().items():
         if t.is_floating_point() and not t.isfinite().all():
             raise ValueError(f"{n}: {(~t.isfinite()).sum()} of {t.numel()} values are not finite (NaN or infinity): "
@@ -179,11 +180,11 @@ def quantize_layer(
     shared:Shared,
     mark:list,          # see `Shared.known`
     chunk:int           # see `Gram`
-)->Entry:
+)->Treatment:
     "Quantize a layer's weight, its bias and its inputs, as far as the config asks for it"
     start = time.perf_counter()
     known = shared.known(visit, mark)
-    if config is None: return Entry(notes=('skipped by config',), seconds=time.perf_counter()-start)
+    if config is None: return Treatment(notes=('skipped by config',), seconds=time.perf_counter()-start)
     layer,qlayer,pairs = visit.layer,visit.qlayer,visit.pairs
     grid_in,notes = None,[]
     if config.act_bits:
@@ -203,7 +204,7 @@ def quantize_layer(
     if config.correct and qlayer.bias is not None: correct_bias(layer, qlayer, pairs)
     if grid_in: quantize_inputs(qlayer, {'': grid_in})
     shared.forget(visit.walk)
-    return Entry(config, grid, grid_in, form, dead, time.perf_counter()-start, tuple(notes))
+    return Treatment(config, grid, grid_in, form, dead, time.perf_counter()-start, tuple(notes))
 
 # %% ../nbs/19_quantize.ipynb #ee2d6da8
 def correct_norm(
@@ -215,10 +216,10 @@ def correct_norm(
 # %% ../nbs/19_quantize.ipynb #c81e815d
 def quantize_model(
     model:nn.Module,                # left untouched
-    batches,                        # calibration data: an iterable of inputs or (input, target), or one tensor of inputs
+    batches,                        # calibration data: an iterable of inputs or (input, target), or one tensor
     config:QuantConfig=QuantConfig(), # all that can be chosen
     progress:bool=True,             # show a bar
-    max_memory:int=None             # bound on the bytes added while it runs, beyond two copies of the model; slower, same result
+    max_memory:int=None             # bytes that it may add while it runs, beyond two copies of the model
 )->QuantResult:
     "Quantize every Linear and Conv2d of `model`; `ValueError` names what cannot be done"
     start = time.perf_counter()

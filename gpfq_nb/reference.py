@@ -26,7 +26,8 @@ def gpfq_samples(
 
     Raises `ValueError` if W, X and X̃ do not belong together, and for an unknown rule."""
     if X.shape!=Xq.shape or X.ndim!=2 or W.ndim!=2 or W.shape[1]!=X.shape[1]:
-        raise ValueError(f"expected W (N, d), X (m, d), X̃ (m, d), got {tuple(W.shape)}, {tuple(X.shape)}, {tuple(Xq.shape)}")
+        shapes = ', '.join(str(tuple(M.shape)) for M in (W, X, Xq))
+        raise ValueError(f"expected W (N, d), X (m, d), X̃ (m, d), got {shapes}")
     W,X,Xq = (o.to(dtype or W.dtype) for o in (W, X, Xq))
     a = Alphabet(alphabet.step.to(W.dtype), alphabet.lo, alphabet.hi, alphabet.gap).column()
     Q = torch.zeros_like(W)

@@ -236,7 +236,8 @@ def has_foreign(
 )->bool:
     "Has somebody added columns? They are named in a warning"
     foreign = [k for k in as_texts(file) if k not in columns]
-    if foreign: warnings.warn(f"{file} has columns of somebody else, {few(foreign)}: a copy of it is kept", stacklevel=3)
+    if foreign:
+        warnings.warn(f"{file} has columns of somebody else, {few(foreign)}: a copy of it is kept", stacklevel=3)
     return bool(foreign)
 
 # %% ../nbs/51_rows.ipynb #abdedaa6

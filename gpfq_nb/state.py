@@ -13,7 +13,7 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .execute import read_error, template_hash
-from .files import file_hash, jsonable
+from .files import hash_once, jsonable
 from .log import check_logs, is_log, read_csv_log
 from .result import cell_key, read_result
 from .store import differences
@@ -26,10 +26,7 @@ def _result(path):
     except (OSError, ValueError): return None
 
 @functools.lru_cache
-def _hash_of(path, mtime): return template_hash(path)   # read a notebook again only when it has changed
-
-@functools.lru_cache
-def _file_hash(path, mtime, size): return file_hash(path)
+def _template_hash(path, mtime): return template_hash(path)   # read a notebook again only when it has changed
 
 @functools.lru_cache
 def _rows_of(path, mtime, size):
@@ -75,7 +72,7 @@ def key(self:Study,
     weights = self.weights_hash(t.needs) if t.needs else ''
     if weights is None: return None
     p = self.template(t.kind)
-    return cell_key(t.kind, t.params, _hash_of(str(p), p.stat().st_mtime_ns), weights)
+    return cell_key(t.kind, t.params, _template_hash(str(p), p.stat().st_mtime_ns), weights)
 
 # %% ../nbs/57_state.ipynb #1281fca8
 @patch
@@ -137,9 +134,7 @@ def has_weights(self:Study,
 )->bool:
     "Are its weights there, and those that its result speaks of?"
     file = t.out/'weights.safetensors'
-    if not file.is_file(): return False
-    stat = file.stat()
-    return _file_hash(str(file), stat.st_mtime_ns, stat.st_size) == self.weights_hash(t)
+    return file.is_file() and hash_once(file) == self.weights_hash(t)
 
 # %% ../nbs/57_state.ipynb #f76005a4
 @patch
@@ -204,7 +199,8 @@ def left_out(self:Study)->list[str]: # paths in the folder
     was = Study.load(self.folder).tasks() if (self.folder/'study.json').exists() else []
     changed = [f'{t.kind}/{t.cell}' for t in was if plan.get(f'{t.kind}/{t.cell}') != jsonable(t.params)]
     results = {f'{t.kind}/{t.cell}': (_result(t.out/'result.json'), t) for t in self.tasks()}
-    otherwise = [p for p,(r,t) in results.items() if r and p in self.rows() and not agrees(r, t)]   # study.json was edited
+    # with other settings: somebody has edited study.json
+    otherwise = [p for p,(r,t) in results.items() if r and p in self.rows() and not agrees(r, t)]
     unknown = [p for p in self.rows() if p not in plan and p.split('/')[0] in ('train', 'quantize')]
     def done(p): return p in self.rows() or _result(self.folder/p/'result.json') is not None
     return [p for p in dict.fromkeys(changed + otherwise + unknown) if done(p)]

@@ -90,8 +90,10 @@ class Walk:
                 self.visited[n.target] = n
                 live = [b for b in [*self.held, *self.pending] if b in self.last and self.last[b] not in past]
                 if self._fits(live): self._settle(live, n)
-                pairs = Stream(len(self.batches), partial(self._input, n)) if self.pending else self.held[n.all_input_nodes[0]]
-                yield Visit(n.target, self.ref.get_submodule(n.target), self.net.get_submodule(n.target), pairs, self, n)
+                if self.pending: pairs = Stream(len(self.batches), partial(self._input, n))
+                else: pairs = self.held[n.all_input_nodes[0]]
+                layer,qlayer = (m.get_submodule(n.target) for m in (self.ref, self.net))
+                yield Visit(n.target, layer, qlayer, pairs, self, n)
             self.pending.append(n)
             past.add(n)
         self._settle([])
@@ -259,7 +261,7 @@ def plan_memory(
     batches:list,       # of inputs
     configs:dict        # of the layers, None for one that is skipped
 )->MemoryPlan:
-    "Divide memory between a batch on its way, the largest layer's matrices, and activations; raises `ValueError` if it is too little"
+    "Divide memory between a batch, the largest layer's matrices, and activations; raises `ValueError` for too little"
     if max_memory is None: return MemoryPlan(batches)
     budget = .75*max_memory                             # a quarter for what the allocator does not give back
     chosen = {n: m for n,m in quantizable(model).items() if configs[n]}

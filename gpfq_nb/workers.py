@@ -59,7 +59,8 @@ class Workers:
     def start(self):
         "Make the pipe that keeps the workers alive, and a pool, whose processes start with their first work"
         self.ends = self.ctx.Pipe(duplex=False)
-        self.pool = ProcessPoolExecutor(self.n, self.ctx, import_module('gpfq_nb.workers')._start_worker, (self.ends[0], self.log))
+        begin = import_module('gpfq_nb.workers')._start_worker      # as a fresh process can import it
+        self.pool = ProcessPoolExecutor(self.n, self.ctx, begin, (self.ends[0], self.log))
 
     def submit(self, f, *args):
         "As of an executor; a broken pool is replaced first"

@@ -97,8 +97,8 @@ def digest(res):
         h.update(t.detach().contiguous().numpy().tobytes())
     return h.hexdigest()[:16]
 
-def quantize_all(part):
-    "Print one JSON line a case and network"
+def quantize_all(part, times=1):
+    "Print one JSON line a case and network; with `times`, the first one warms up and the rest are timed"
     import torch
     from gpfq_nb.quantize import quantize_model
     torch.set_num_threads(1)
@@ -108,10 +108,14 @@ def quantize_all(part):
         for n in which:
             if n not in nets or part not in f'{name}/{n}': continue
             model,xs = nets[n]
-            start = time.process_time()
-            res = quantize_model(model, xs, config, progress=False, **options)
+            seconds = []
+            for _ in range(times):
+                start = time.process_time()
+                res = quantize_model(model, xs, config, progress=False, **options)
+                seconds.append(time.process_time()-start)
             weights = sum(p.numel() for p in res.model.parameters())
-            print(json.dumps(dict(case=name, network=n, hash=digest(res), weights=weights, seconds=time.process_time()-start)), flush=True)
+            row = dict(case=name, network=n, hash=digest(res), weights=weights, seconds=statistics.median(seconds[1:] or seconds))
+            print(json.dumps(row), flush=True)
 
 # -- both commits
 
@@ -122,10 +126,10 @@ def unpack(commit, folder):
     subprocess.run(['tar','-x','-C',folder], input=archive, check=True)
     return folder
 
-def quantized(package, part=''):
+def quantized(package, part='', times=1):
     "(case, network) -> what `quantize_all` says of it, with the package below a folder"
     env = dict(os.environ, PYTHONPATH=str(package), PYTHONDONTWRITEBYTECODE='1')
-    said = subprocess.run([sys.executable,__file__,'--run',part], cwd=root, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+    said = subprocess.run([sys.executable,__file__,'--run',part,str(times)], cwd=root, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = [json.loads(line) for line in said.splitlines()]
     return {(r['case'], r['network']): r for r in rows}
 
@@ -142,9 +146,9 @@ def timed(packages, n):
     "Print the medians of processor time of the default at 4 bits on the ResNet-20, in turns"
     seconds = [[], []]
     for _ in range(n):
-        for s,p in zip(seconds, packages): s.append(quantized(p, 'default 4/resnet20')['default 4','resnet20']['seconds'])
+        for s,p in zip(seconds, packages): s.append(quantized(p, 'default 4/resnet20', 3)['default 4','resnet20']['seconds'])
     before,after = map(statistics.median, seconds)
-    print(f'ResNet-20, default at 4 bits, {n} runs each in turns: {before:.2f} s before, {after:.2f} s after, ratio {after/before:.3f}')
+    print(f'ResNet-20, default at 4 bits, {n} processes each in turns, two runs in each after one to warm up: {before:.2f} s before, {after:.2f} s after, ratio {after/before:.3f}')
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,5 +165,5 @@ def main():
     sys.exit(f'{off} differ' if off else 0)
 
 if __name__=='__main__':
-    if sys.argv[1:2]==['--run']: quantize_all(sys.argv[2])
+    if sys.argv[1:2]==['--run']: quantize_all(sys.argv[2], int(sys.argv[3]))
     else: main()

@@ -125,10 +125,37 @@ def test_export_drops_the_widgets_of_a_notebook(tmp_path):
     text,widget = {'text/plain': ['3']},{'application/vnd.jupyter.widget-view+json': {'model_id': 'a'}, 'text/plain': ['0%']}
     outputs = [dict(output_type='display_data', metadata={}, data=d) for d in (widget, text)]
     cells = [dict(cell_type='code', id='a', source=['f()'], metadata={}, execution_count=None, outputs=outputs)]
-    (tmp_path/'a.ipynb').write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
+    (tmp_path/'a.ipynb').write_text(json.dumps(dict(cells=cells, metadata=dict(widgets={}), nbformat=4, nbformat_minor=5)))
     code = "import sys, pathlib, derive; derive.drop_widgets(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable,'-c',code,tmp_path/'a.ipynb'], cwd=root/'tools', check=True)
-    assert [o['data'] for o in json.loads((tmp_path/'a.ipynb').read_text())['cells'][0]['outputs']]==[text]
+    made = json.loads((tmp_path/'a.ipynb').read_text())
+    assert [o['data'] for o in made['cells'][0]['outputs']]==[text] and not made['metadata']
+
+def as_jupyterlab_saves(name, home):
+    "Open and save a notebook below a folder through JupyterLab's own contents manager, with what its screen adds"
+    from jupyter_server.services.contents.filemanager import FileContentsManager
+    manager = FileContentsManager(root_dir=str(home))
+    model = manager.get(name, content=True)
+    nb = model['content']
+    nb['metadata']['kernelspec'] = dict(display_name='Python 3 (ipykernel)', language='python', name='python3')
+    nb['metadata']['language_info'] = dict(name='python', version='3.11.9', mimetype='text/x-python', file_extension='.py',
+        codemirror_mode=dict(name='ipython', version=3), nbconvert_exporter='python', pygments_lexer='ipython3')
+    nb['metadata']['widgets'] = {'application/vnd.jupyter.widget-state+json': dict(state={}, version_major=2, version_minor=0)}
+    for i,c in enumerate(c for c in nb['cells'] if c['cell_type']=='code'):
+        c['execution_count'] = i+1
+        c['metadata'] |= dict(trusted=True, execution={'iopub.execute_input': '2026-01-01T00:00:00Z'})
+        for o in c['outputs']:
+            if o['output_type']=='execute_result': o['execution_count'] = i+1
+    manager.save(dict(model, content=nb), name)
+
+def test_saving_in_jupyterlab_changes_nothing_that_export_does_not(tmp_path):
+    shutil.copy(root/'settings.ini', tmp_path)
+    shutil.copytree(nbs, tmp_path/'nbs', ignore=shutil.ignore_patterns('.*'))
+    for p in notebooks: as_jupyterlab_saves(rel(p), tmp_path)
+    assert (tmp_path/rel(notebooks[0])).read_bytes()!=notebooks[0].read_bytes()
+    code = "import sys, derive; derive.make_in(sys.argv[1])"
+    subprocess.run([sys.executable,'-c',code,tmp_path], cwd=root/'tools', check=True)
+    assert not [rel(p) for p in notebooks if (tmp_path/rel(p)).read_bytes()!=p.read_bytes()]
 
 def test_imports_lead_up_the_book():
     "A chapter imports from chapters with lower numbers only"

@@ -27,18 +27,23 @@ def drop_widgets(path):
     "Take the widgets that a run in JupyterLab leaves out of a notebook"
     nb = read_nb(path)
     code = [c for c in nb.cells if c.cell_type=='code']
-    if not any(is_widget(o) for c in code for o in c.outputs): return
+    if 'widgets' not in nb.metadata and not any(is_widget(o) for c in code for o in c.outputs): return
+    nb.metadata.pop('widgets', None)
     for c in code: c.outputs = [o for o in c.outputs if not is_widget(o)]
     write_nb(nb, path)
+
+def make_in(top):
+    "Export and clean the notebooks of a copy of the project"
+    env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}
+    subprocess.run([sys.executable,'-c',make], cwd=top, env=env, check=True)
+    for path in Path(top).glob('nbs/**/*.ipynb'): drop_widgets(path)
 
 def expected():
     "The same, made from the notebooks alone"
     with tempfile.TemporaryDirectory() as t:
         shutil.copy(root/'settings.ini', t)
         shutil.copytree(root/'nbs', Path(t)/'nbs', ignore=shutil.ignore_patterns('.*','index_files'))
-        env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}
-        subprocess.run([sys.executable,'-c',make], cwd=t, env=env, check=True)
-        for path in Path(t).glob('nbs/**/*.ipynb'): drop_widgets(path)
+        make_in(t)
         return present(Path(t)) | docs.readme()
 
 def difference(have, want):

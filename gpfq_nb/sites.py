@@ -6,7 +6,7 @@
 __all__ = ['Constants', 'selection', 'Use', 'Site', 'row_name', 'names_of', 'use_of', 'in_order', 'part_key', 'find_sites',
            'name_rows', 'left_out', 'Norm', 'find_norms']
 
-# %% ../nbs/16_sites.ipynb #9ff266f5
+# %% ../nbs/16_sites.ipynb #70fb94f3
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from .products import Product, product_of
 from .tape import Held, Op, Ref, Tape
 
-# %% ../nbs/16_sites.ipynb #3cfdb2b6
+# %% ../nbs/16_sites.ipynb #3cacbc46
 class Constants:
     "The values of a tape that depend on the network alone, not on its inputs"
     def __init__(self,
@@ -64,7 +64,7 @@ class Constants:
         if leaf not in self.shapes: self.shapes[leaf] = tuple(self.value(leaf, at).shape)
         return self.shapes[leaf]
 
-# %% ../nbs/16_sites.ipynb #d9ce6f03
+# %% ../nbs/16_sites.ipynb #714d4bea
 def selection(
     consts:Constants,
     leaf,               # a constant
@@ -82,7 +82,7 @@ def selection(
     if index.unique().numel() < index.numel(): return None
     return index if torch.equal(w.flatten()[index], consts.value(leaf, at)) else None
 
-# %% ../nbs/16_sites.ipynb #cac2853e
+# %% ../nbs/16_sites.ipynb #55197706
 @dataclass(eq=False)
 class Use:
     "One operation that a weight takes part in"
@@ -136,7 +136,7 @@ class Site:
         flat[self.product.matrix(index).flatten()] = W.flatten().to(w.dtype)
         return flat.view(w.shape)
 
-# %% ../nbs/16_sites.ipynb #abd9dfa7
+# %% ../nbs/16_sites.ipynb #bce22d24
 def row_name(
     name:str    # of a tensor
 )->str:
@@ -151,7 +151,7 @@ def names_of(
     for n,t in held.items(): by_id.setdefault(id(t), []).append(n)
     return {n: by_id[id(t)] for n,t in held.items()}
 
-# %% ../nbs/16_sites.ipynb #a05a8257
+# %% ../nbs/16_sites.ipynb #8671c5c8
 def use_of(
     op:Op,              # any
     consts:Constants,   # of its tape
@@ -171,7 +171,7 @@ def use_of(
     computed = None if index is not None else lambda tensors: consts.value(w, op.at, tensors)
     return use,name,index,computed
 
-# %% ../nbs/16_sites.ipynb #ea9b8f75
+# %% ../nbs/16_sites.ipynb #821dc716
 def in_order(
     sequences       # several lists
 )->list:
@@ -186,9 +186,7 @@ def in_order(
                 at += 1
     return merged
 
-test_eq(in_order(['abd', 'acd', 'e']), list('eacbd'))
-
-# %% ../nbs/16_sites.ipynb #754eb8a2
+# %% ../nbs/16_sites.ipynb #ac4b1f5e
 def part_key(
     index,      # from `use_of`
     computed    # the same
@@ -197,7 +195,7 @@ def part_key(
     if computed: return 'computed'
     return None if index is None else hash(index.flatten().sort().values.cpu().numpy().tobytes())
 
-# %% ../nbs/16_sites.ipynb #4ff27ca8
+# %% ../nbs/16_sites.ipynb #5fb57610
 def find_sites(
     tapes:list,     # one for each batch; the same may stand for several
     held:dict       # name -> tensor of the network
@@ -220,7 +218,7 @@ def find_sites(
     for name in dict.fromkeys(s.held for s in found): name_rows([s for s in found if s.held == name])
     return found
 
-# %% ../nbs/16_sites.ipynb #19be16a6
+# %% ../nbs/16_sites.ipynb #b2250e08
 def name_rows(
     sites:list  # of one tensor
 )->None:
@@ -231,7 +229,7 @@ def name_rows(
         for u in s.uses: u.name += part
         s.names = list(dict.fromkeys(u.name for u in s.uses))
 
-# %% ../nbs/16_sites.ipynb #3d8f3350
+# %% ../nbs/16_sites.ipynb #b65d56a4
 def left_out(
     tapes:list,     # as in `find_sites`
     held:dict,      # name -> tensor of the network
@@ -255,7 +253,7 @@ def left_out(
         return f'used by {op.name}, which is no product that can be solved'
     return {n: why(n) for n in missing}
 
-# %% ../nbs/16_sites.ipynb #4d596b21
+# %% ../nbs/16_sites.ipynb #3121d9fc
 @dataclass(eq=False)
 class Norm:
     "A batch norm with running statistics, and its uses"

@@ -6,7 +6,7 @@
 __all__ = ['READS', 'GROWS', 'Ref', 'Held', 'Op', 'Call', 'Tape', 'held_tensors', 'transparent', 'by_mask', 'Recorder', 'Beneath',
            'modules_noted', 'batch_tensors', 'record', 'play', 'same_values', 'first_random']
 
-# %% ../nbs/14_tape.ipynb #9a43ad60
+# %% ../nbs/14_tape.ipynb #cd7c0b89
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .recurrent import UNROLLED
 
-# %% ../nbs/14_tape.ipynb #c1719218
+# %% ../nbs/14_tape.ipynb #dd839c89
 @dataclass(frozen=True)
 class Ref:
     "A value on a tape"
@@ -31,7 +31,7 @@ class Held:
     "A tensor that the network holds"
     name:str        # such as `conv1.weight`
 
-# %% ../nbs/14_tape.ipynb #eeac5436
+# %% ../nbs/14_tape.ipynb #d4e89974
 @dataclass(eq=False)
 class Op:
     "One operation"
@@ -83,7 +83,7 @@ class Op:
         results = tree_leaves(self.func(*args, **kwargs))
         env.update({o: r for o,r in zip(self.outs, results) if o is not None})
 
-# %% ../nbs/14_tape.ipynb #94c047da
+# %% ../nbs/14_tape.ipynb #1c42c6c8
 @dataclass(frozen=True)
 class Call:
     "One call of a module"
@@ -92,7 +92,7 @@ class Call:
     inputs:list     # leaves of the tensors that it was given
     outputs:list    # and of those that came out
 
-# %% ../nbs/14_tape.ipynb #8e5d3e9e
+# %% ../nbs/14_tape.ipynb #2b5cebc2
 @dataclass(eq=False)
 class Tape:
     "What a network did on a batch"
@@ -108,7 +108,7 @@ class Tape:
         for op in self.ops: self.last.update(dict.fromkeys([*op.reads, *op.makes], op.at))
         self.last.update({l.i: len(self.ops) for l in self.result if isinstance(l, Ref)})
 
-# %% ../nbs/14_tape.ipynb #5af69d53
+# %% ../nbs/14_tape.ipynb #46f94c53
 def held_tensors(
     model:nn.Module     # any network
 )->dict:                # name -> tensor
@@ -120,7 +120,7 @@ def held_tensors(
         held |= {prefix+k: v for k,v in vars(m).items() if isinstance(v, Tensor)}
     return held
 
-# %% ../nbs/14_tape.ipynb #f610dc55
+# %% ../nbs/14_tape.ipynb #ecd7e303
 @contextmanager
 def transparent():
     "Inside the block, composite functions of torch.nn.functional are seen as what they are made of"
@@ -132,7 +132,7 @@ def transparent():
     finally:
         for k,f in kept.items(): setattr(F, k, f)
 
-# %% ../nbs/14_tape.ipynb #19994e36
+# %% ../nbs/14_tape.ipynb #871f5115
 # operations that tell a program what a value is
 READS = {'__bool__', '__int__', '__float__', '__index__', '__complex__', '__contains__', '__array__', 'item', 'tolist',
     'numpy', 'is_nonzero', 'equal', 'allclose', '_local_scalar_dense'}
@@ -146,7 +146,7 @@ def by_mask(
     "Does an operation pick entries by a mask?"
     return name in ('__getitem__', 'index') and any(isinstance(v, Tensor) and v.dtype == torch.bool for v in leaves[1:])
 
-# %% ../nbs/14_tape.ipynb #9dc16483
+# %% ../nbs/14_tape.ipynb #2f7305ff
 class Recorder(TorchFunctionMode):
     "Notes every operation inside the block"
     def __init__(self,
@@ -187,9 +187,10 @@ class Recorder(TorchFunctionMode):
         leaves = [self.leaf(v) for v in values]
         given = [v for v in values if isinstance(v, Tensor)]
         versions = [v._version for v in given]
-        if self.watch: self.watch(len(self.ops), values)
         self.inside = True
-        try: out = func(*args, **kwargs)
+        try:
+            if self.watch: self.watch(len(self.ops), values)
+            out = func(*args, **kwargs)
         finally: self.inside = False
         written = [v for v,before in zip(given, versions) if v._version != before]
         results = tree_leaves(out)
@@ -213,7 +214,7 @@ class Recorder(TorchFunctionMode):
         if unrolled is None: return self.note(func, args, kwargs)
         with self: return unrolled(*args, **kwargs)
 
-# %% ../nbs/14_tape.ipynb #d6f8bebb
+# %% ../nbs/14_tape.ipynb #f681cdcc
 class Beneath(TorchDispatchMode):
     "Notes operations that reach PyTorch's dispatcher unseen"
     def __init__(self, recorder):
@@ -225,7 +226,7 @@ class Beneath(TorchDispatchMode):
         if self.recorder.inside: return func(*args, **kwargs)
         return self.recorder.note(func, args, kwargs)
 
-# %% ../nbs/14_tape.ipynb #88a94056
+# %% ../nbs/14_tape.ipynb #a98be22b
 @contextmanager
 def modules_noted(
     model:nn.Module,    # that is going to run
@@ -254,7 +255,7 @@ def modules_noted(
     finally:
         for h in handles: h.remove()
 
-# %% ../nbs/14_tape.ipynb #c9efdf6e
+# %% ../nbs/14_tape.ipynb #0299f30d
 def batch_tensors(
     batch               # a tensor, or tuples, lists and dicts of them
 )->list:
@@ -274,7 +275,7 @@ def record(
         result = [r.leaf(t) for t in batch_tensors(out)]
     return Tape(r.ops, r.inputs, result, r.calls, r.routed, r.escaped)
 
-# %% ../nbs/14_tape.ipynb #63f8e573
+# %% ../nbs/14_tape.ipynb #9b94f35d
 def play(
     tape:Tape,
     batch,          # of the same shapes as the recorded one
@@ -292,7 +293,7 @@ def play(
         return held[l.name] if isinstance(l, Held) else l
     return [value(l) for l in tape.result]
 
-# %% ../nbs/14_tape.ipynb #7b723a87
+# %% ../nbs/14_tape.ipynb #e7e00a7c
 def same_values(
     a:Tensor,       # a result
     b:Tensor        # and another
@@ -302,7 +303,7 @@ def same_values(
     if not a.is_floating_point(): return torch.equal(a, b)
     return torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
 
-# %% ../nbs/14_tape.ipynb #b0780a10
+# %% ../nbs/14_tape.ipynb #e3812ce5
 def first_random(
     tape:Tape,
     batch,          # as in `play`

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAYERS', 'BLOCK', 'quantizable', 'weight_rows', 'n_samples', 'operations', 'choose_form', 'every_patch', 'gram_of',
            'samples_of', 'prepare_problem', 'decide', 'solve_gram', 'Outcome', 'layer_seed', 'fit_grid', 'solve_inputs',
-           'outcome', 'solve_layer']
+           'outcome', 'solve_layer', 'solve_rows']
 
 # %% ../nbs/11_layer.ipynb #b0dabee7
 import math, zlib
@@ -19,7 +19,7 @@ from .alphabet import Alphabet
 from .config import QuantConfig
 from .gram import Gram
 from .patches import inputs_within, map_size
-from .problem import Problem, check_shapes, damped
+from .problem import Problem, audible, check_shapes, damped
 from .samples import Maps, Patches, Rows, follow
 from .search import candidates, choose_step
 from .solvers import refine
@@ -112,7 +112,7 @@ def gram_of(
         at = inputs_within(layer, other)
         if at is None: continue
         def part(M): return M[:,at][...,at]
-        return part(G), None if D is None else part(D)
+        return audible(part(G), None if D is None else part(D))
     dtype = torch.promote_types(layer.weight.dtype, torch.float32)
     gram = Gram.for_layer(layer, config.retain_rate, config.patch_stride, draw)
     gram.chunk = chunk
@@ -121,7 +121,7 @@ def gram_of(
         gram.add(x32, x32 if xq is x else xq.to(dtype))
     G,_,D = gram.all()
     if shared: known.append((layer, G, D))
-    return G,D
+    return audible(G, D)
 
 # %% ../nbs/11_layer.ipynb #7cc153be
 def samples_of(
@@ -282,8 +282,25 @@ def solve_layer(
     if not config.solver.looks: return outcome(layer, config.solver.solve(p), fitted)
     try: Q,grid,form,energy = solve_inputs(layer, pairs, config, p, draw, known, chunk, RX)
     except ValueError as e:
-        if "not finite" not in str(e): raise
+        if "not finite" not in str(e): raise ValueError(f"layer {name}: {e}") from None
         raise ValueError(f"layer {name}: its inputs are not finite on the calibration data: "
             "look for overflow or NaN in the layers before it") from None
+    if not Q.isfinite().all(): raise ValueError(f"layer {name}: weights came out that are not finite: skip it")
     fitted = replace(fitted, step=grid.step.view_as(fitted.step))
     return outcome(layer, Q, fitted, form, (energy == 0).float().mean().item())
+
+# %% ../nbs/11_layer.ipynb #fe711f80
+def solve_rows(
+    layer:nn.Module,        # with a weight whose rows are looked up
+    config:QuantConfig,     # of this layer
+    name:str="layer"        # seeds its randomness
+)->Outcome:
+    "Put rows on grids of their own, each as close to what it was as a grid allows"
+    W = weight_rows(layer)
+    fitted = fit_grid(W, config)
+    G = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device)[None]
+    p = Problem(W=W, G=G, grid=fitted.grouped(1), rounding=config.rule, lamb=config.lamb,
+        generator=torch.Generator(W.device).manual_seed(layer_seed(config, name)), dead=config.dead)
+    if not config.solver.looks: return outcome(layer, config.solver.solve(p), fitted)
+    Q,grid = solve_gram(p, config)
+    return outcome(layer, Q, replace(fitted, step=grid.step.view_as(fitted.step)))

@@ -6,17 +6,18 @@
 __all__ = ['GEOMETRY', 'SIGNATURES', 'Product', 'with_weight', 'Right', 'Left', 'Bilinear', 'Rows', 'per_axis', 'Conv', 'Volume',
            'spread', 'Transposed', 'TransposedVolume', 'bound', 'convolution', 'product_of']
 
-# %% ../nbs/15_products.ipynb #bb91a617
+# %% ../nbs/15_products.ipynb #aeb3af51
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
 
 from .tape import Op
 
-# %% ../nbs/15_products.ipynb #cb12c7e5
+# %% ../nbs/15_products.ipynb #8e553b31
 class Product:
     "`y = x Wᵀ + b`, and what all products have"
     several = False     # has it more inputs than one?
     summed = True       # is anything summed, so that errors can make up for each other?
+    by_rows = True      # does the weight keep its neurons in rows, one behind the other?
 
     def matrix(self,
         w:Tensor        # as the operation is given it
@@ -53,9 +54,10 @@ def with_weight(
     if bias is not None: layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer.eval()
 
-# %% ../nbs/15_products.ipynb #9769f0db
+# %% ../nbs/15_products.ipynb #4000804f
 class Right(Product):
     "`y = x W`"
+    by_rows = False
     def matrix(self, w): return w.T
 
 class Left(Product):
@@ -63,19 +65,19 @@ class Left(Product):
     def inputs(self, x): return x.mT
     def outputs(self, y): return y.mT
 
-# %% ../nbs/15_products.ipynb #61f332d3
+# %% ../nbs/15_products.ipynb #6ed85a99
 class Bilinear(Product):
     "$y_k=x_1^T W_k x_2$"
     several = True
     def matrix(self, w): return w.flatten(1)
     def inputs(self, x1, x2): return (x1[...,:,None]*x2[...,None,:]).flatten(-2)
 
-# %% ../nbs/15_products.ipynb #9efdad6d
+# %% ../nbs/15_products.ipynb #ed5eed16
 class Rows(Product):
     "An embedding looks up rows: each is a neuron of its own, and nothing is summed"
     summed = False
 
-# %% ../nbs/15_products.ipynb #b630f174
+# %% ../nbs/15_products.ipynb #d96791e8
 def per_axis(
     v,      # a number, or one for each axis
     n:int   # axes
@@ -84,7 +86,7 @@ def per_axis(
     if not isinstance(v, (tuple, list)): return (v,)*n
     return tuple(v)*n if len(v) == 1 else tuple(v)
 
-# %% ../nbs/15_products.ipynb #aee7f3d2
+# %% ../nbs/15_products.ipynb #54cc0beb
 class Conv(Product):
     "A convolution along one or two axes"
     def __init__(self,
@@ -126,7 +128,7 @@ class Conv(Product):
         padding = self.padding if isinstance(self.padding, str) else self.flat(self.padding, 0)
         return self.conv(W, bias, stride=self.flat(self.stride), padding=padding, dilation=self.flat(self.dilation))
 
-# %% ../nbs/15_products.ipynb #21a332af
+# %% ../nbs/15_products.ipynb #3cb03716
 class Volume(Conv):
     "A convolution along three axes"
     def matrix(self, w): return w.flatten(1)[:,:,None,None]         # (N, C/groups·kd·kh·kw, 1, 1)
@@ -150,7 +152,7 @@ class Volume(Conv):
 
     def layer(self, W, bias=None): return self.conv(W, bias)
 
-# %% ../nbs/15_products.ipynb #c2795455
+# %% ../nbs/15_products.ipynb #b64991ff
 def spread(
     x:Tensor,       # (B, C, …)
     stride:tuple    # along each axis after the second
@@ -163,9 +165,10 @@ def spread(
         x = x.narrow(dim, 0, x.shape[dim]-(s-1))
     return x
 
-# %% ../nbs/15_products.ipynb #738d87e1
+# %% ../nbs/15_products.ipynb #f871f39c
 class Transposed(Conv):
     "A transposed convolution along one or two axes"
+    by_rows = False
     def __init__(self, kernel, stride=1, padding=0, dilation=1, groups=1, output_padding=0):
         super().__init__(kernel, stride, padding, dilation, groups)
         self.extra = per_axis(output_padding, self.n)
@@ -198,7 +201,7 @@ class TransposedVolume(Transposed):
     def outputs(self, y): return self.plain().outputs(y)
     def layer(self, W, bias=None): return self.conv(W, bias)
 
-# %% ../nbs/15_products.ipynb #3d3bb0d2
+# %% ../nbs/15_products.ipynb #57b4e25f
 _conv = ('input', 'weight', 'bias', 'stride', 'padding', 'dilation', 'groups')
 _transposed = ('input', 'weight', 'bias', 'stride', 'padding', 'output_padding', 'groups', 'dilation')
 _aten = ('input', 'weight', 'bias', 'stride', 'padding', 'dilation', 'transposed', 'output_padding', 'groups')
@@ -213,7 +216,7 @@ SIGNATURES = {
     'conv_transpose1d': _transposed, 'conv_transpose2d': _transposed, 'conv_transpose3d': _transposed,
     'matmul': _matmul, '__matmul__': _matmul, 'mm': _matmul, 'addmm': ('bias', 'input', 'other')}
 
-# %% ../nbs/15_products.ipynb #781684f4
+# %% ../nbs/15_products.ipynb #71284749
 def bound(
     op:Op   # of a function in `SIGNATURES`
 )->dict:    # name -> argument, leaves in the place of tensors
@@ -222,7 +225,7 @@ def bound(
     same = dict(self='input', mat1='input', mat2='other', indices='input')
     return dict(zip(SIGNATURES[op.name], args)) | {same.get(k, k): v for k,v in kwargs.items()}
 
-# %% ../nbs/15_products.ipynb #cf249bec
+# %% ../nbs/15_products.ipynb #59189c77
 def convolution(
     given:dict,     # from `bound`
     name:str,       # of the operation
@@ -236,7 +239,7 @@ def convolution(
     geometry.pop('output_padding', None)
     return (Volume if len(kernel) == 3 else Conv)(kernel, **geometry)
 
-# %% ../nbs/15_products.ipynb #a4775bca
+# %% ../nbs/15_products.ipynb #775e1427
 def product_of(
     op:Op,          # any
     shape_of        # called with a leaf, for its shape if it is a constant of the network: None otherwise

@@ -13,7 +13,7 @@ from torch.nn.grad import conv2d_weight
 from .alphabet import Alphabet
 from .gram import Gram
 from .patches import map_size, padded, patches, sample_positions, taps
-from .problem import batched, grid_of
+from .problem import TINY, batched, grid_of
 from .slab import slab
 
 # %% ../nbs/06_samples.ipynb #5074c9c3
@@ -40,6 +40,7 @@ def follow(
         P,G,D = source.look(B)                                          # UX̃_B, X̃_BᵀX̃_B, (X-X̃)_BᵀX̃_B
         w = W[...,B]
         g = G.diagonal(dim1=-2, dim2=-1)[:,None]
+        g = torch.where(g.abs()<TINY, 0., g)                            # next to no input at all
         scale = torch.where(g>0, 1/g, 0.)
         R = w + (P if D is None else P + w@D.triu())*scale
         fine &= R.isfinite().all() & g.isfinite().all()

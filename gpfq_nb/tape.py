@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['READS', 'GROWS', 'Ref', 'Held', 'Op', 'Call', 'Tape', 'held_tensors', 'transparent', 'by_mask', 'Recorder', 'Beneath',
-           'modules_noted', 'batch_tensors', 'record', 'play', 'same_values', 'first_random']
+           'modules_noted', 'batch_tensors', 'record', 'play']
 
-# %% ../nbs/14_tape.ipynb #cd7c0b89
+# %% ../nbs/14_tape.ipynb #6b96e357
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .recurrent import UNROLLED
 
-# %% ../nbs/14_tape.ipynb #dd839c89
+# %% ../nbs/14_tape.ipynb #c4ec9eb2
 @dataclass(frozen=True)
 class Ref:
     "A value on a tape"
@@ -31,7 +31,7 @@ class Held:
     "A tensor that the network holds"
     name:str        # such as `conv1.weight`
 
-# %% ../nbs/14_tape.ipynb #d4e89974
+# %% ../nbs/14_tape.ipynb #c7723a88
 @dataclass(eq=False)
 class Op:
     "One operation"
@@ -43,6 +43,7 @@ class Op:
     place:str       # name of the module that it ran in
     discrete:bool   # no number of floating point comes out
     bytes:int       # of what comes out
+    shape:tuple     # of the first tensor that comes out
     at:int          # position on the tape
 
     @property
@@ -83,7 +84,7 @@ class Op:
         results = tree_leaves(self.func(*args, **kwargs))
         env.update({o: r for o,r in zip(self.outs, results) if o is not None})
 
-# %% ../nbs/14_tape.ipynb #1c42c6c8
+# %% ../nbs/14_tape.ipynb #38b2f4d9
 @dataclass(frozen=True)
 class Call:
     "One call of a module"
@@ -92,7 +93,7 @@ class Call:
     inputs:list     # leaves of the tensors that it was given
     outputs:list    # and of those that came out
 
-# %% ../nbs/14_tape.ipynb #2b5cebc2
+# %% ../nbs/14_tape.ipynb #4a06b66a
 @dataclass(eq=False)
 class Tape:
     "What a network did on a batch"
@@ -108,7 +109,7 @@ class Tape:
         for op in self.ops: self.last.update(dict.fromkeys([*op.reads, *op.makes], op.at))
         self.last.update({l.i: len(self.ops) for l in self.result if isinstance(l, Ref)})
 
-# %% ../nbs/14_tape.ipynb #46f94c53
+# %% ../nbs/14_tape.ipynb #a9eb388c
 def held_tensors(
     model:nn.Module     # any network
 )->dict:                # name -> tensor
@@ -120,7 +121,7 @@ def held_tensors(
         held |= {prefix+k: v for k,v in vars(m).items() if isinstance(v, Tensor)}
     return held
 
-# %% ../nbs/14_tape.ipynb #ecd7e303
+# %% ../nbs/14_tape.ipynb #d56576aa
 @contextmanager
 def transparent():
     "Inside the block, composite functions of torch.nn.functional are seen as what they are made of"
@@ -132,7 +133,7 @@ def transparent():
     finally:
         for k,f in kept.items(): setattr(F, k, f)
 
-# %% ../nbs/14_tape.ipynb #871f5115
+# %% ../nbs/14_tape.ipynb #cc8401e3
 # operations that tell a program what a value is
 READS = {'__bool__', '__int__', '__float__', '__index__', '__complex__', '__contains__', '__array__', 'item', 'tolist',
     'numpy', 'is_nonzero', 'equal', 'allclose', '_local_scalar_dense'}
@@ -146,7 +147,7 @@ def by_mask(
     "Does an operation pick entries by a mask?"
     return name in ('__getitem__', 'index') and any(isinstance(v, Tensor) and v.dtype == torch.bool for v in leaves[1:])
 
-# %% ../nbs/14_tape.ipynb #2f7305ff
+# %% ../nbs/14_tape.ipynb #72f56805
 class Recorder(TorchFunctionMode):
     "Notes every operation inside the block"
     def __init__(self,
@@ -205,6 +206,7 @@ class Recorder(TorchFunctionMode):
             place=self.stack[-1],
             discrete=not any(t.is_floating_point() or t.is_complex() for t in made + written),
             bytes=sum(t.numel()*t.element_size() for t in made),
+            shape=tuple(made[0].shape) if made else (),
             at=len(self.ops)))
         return out
 
@@ -214,7 +216,7 @@ class Recorder(TorchFunctionMode):
         if unrolled is None: return self.note(func, args, kwargs)
         with self: return unrolled(*args, **kwargs)
 
-# %% ../nbs/14_tape.ipynb #f681cdcc
+# %% ../nbs/14_tape.ipynb #dcfe7adb
 class Beneath(TorchDispatchMode):
     "Notes operations that reach PyTorch's dispatcher unseen"
     def __init__(self, recorder):
@@ -226,7 +228,7 @@ class Beneath(TorchDispatchMode):
         if self.recorder.inside: return func(*args, **kwargs)
         return self.recorder.note(func, args, kwargs)
 
-# %% ../nbs/14_tape.ipynb #a98be22b
+# %% ../nbs/14_tape.ipynb #428d65a6
 @contextmanager
 def modules_noted(
     model:nn.Module,    # that is going to run
@@ -255,7 +257,7 @@ def modules_noted(
     finally:
         for h in handles: h.remove()
 
-# %% ../nbs/14_tape.ipynb #0299f30d
+# %% ../nbs/14_tape.ipynb #093ca1eb
 def batch_tensors(
     batch               # a tensor, or tuples, lists and dicts of them
 )->list:
@@ -275,7 +277,7 @@ def record(
         result = [r.leaf(t) for t in batch_tensors(out)]
     return Tape(r.ops, r.inputs, result, r.calls, r.routed, r.escaped)
 
-# %% ../nbs/14_tape.ipynb #9b94f35d
+# %% ../nbs/14_tape.ipynb #7058525f
 def play(
     tape:Tape,
     batch,          # of the same shapes as the recorded one
@@ -292,29 +294,3 @@ def play(
         if isinstance(l, Ref): return env[l.i]
         return held[l.name] if isinstance(l, Held) else l
     return [value(l) for l in tape.result]
-
-# %% ../nbs/14_tape.ipynb #e7e00a7c
-def same_values(
-    a:Tensor,       # a result
-    b:Tensor        # and another
-)->bool:
-    "Are two results the same, but for what comes of another order of summing?"
-    if a.shape != b.shape or a.dtype != b.dtype: return False
-    if not a.is_floating_point(): return torch.equal(a, b)
-    return torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
-
-# %% ../nbs/14_tape.ipynb #e3812ce5
-def first_random(
-    tape:Tape,
-    batch,          # as in `play`
-    held:dict       # name -> tensor of the network
-)->Op|None:         # None if all give the same again
-    "The first operation that gives something else when it is run again"
-    env = {i: t.clone() for i,t in zip(tape.inputs, batch_tensors(batch))}
-    with torch.no_grad():
-        for op in tape.ops:
-            again = {v: env[v].clone() for v in op.reads}
-            op.run(env, held)
-            op.run(again, held)
-            if any(not same_values(env[o], again[o]) for o in op.makes): return op
-    return None

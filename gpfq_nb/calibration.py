@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_batches', 'batch_size', 'known_names', 'ways', 'choose_forward', 'cut', 'same_values', 'first_random']
 
-# %% ../nbs/18_calibration.ipynb #c6c89247
+# %% ../nbs/18_calibration.ipynb #cb26b4ec
 import inspect
 from typing import Callable
 
@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from .network import own
 from .tape import Op, Tape, batch_tensors
 
-# %% ../nbs/18_calibration.ipynb #1370464b
+# %% ../nbs/18_calibration.ipynb #34b7daba
 def check_batches(
     batches         # iterable of batches, or one tensor or dictionary
 )->list:
@@ -41,7 +41,7 @@ def batch_size(
     first = batch_tensors(batch)[0]
     return len(first) if first.ndim else 1
 
-# %% ../nbs/18_calibration.ipynb #4580d885
+# %% ../nbs/18_calibration.ipynb #7cd744a1
 def known_names(
     model:nn.Module,
     batch:dict
@@ -68,14 +68,15 @@ def ways(
     several = [lambda m, b: m(*b[:-1])] if len(batch) > 2 else []
     return (several + first if len(batch) > 2 else first) + [lambda m, b: m(*b)]
 
-# %% ../nbs/18_calibration.ipynb #685c8e73
+# %% ../nbs/18_calibration.ipynb #a71a0132
 def choose_forward(
-    model:nn.Module,    # in eval mode
-    batch               # of inputs, see `check_batches`
-)->Callable:            # a function of network and batch
+    model:nn.Module,        # in eval mode
+    batch,                  # of inputs, see `check_batches`
+    forward:Callable=None   # the way, if it is known
+)->Callable:                # a function of network and batch
     "How a network is run on batches like this one; raises `ValueError` if it cannot be"
     why = None
-    for forward in ways(model, batch):
+    for forward in [forward] if forward else ways(model, batch):
         try:
             with torch.no_grad(): forward(model, own(batch))
             return forward
@@ -85,7 +86,7 @@ def choose_forward(
         f"{', '.join(f'{s} {d}' for s,d in shapes)}: {why or 'it knows none of their names'} "
         "(say how it is run with forward=, a function of network and batch)") from why
 
-# %% ../nbs/18_calibration.ipynb #6e87d715
+# %% ../nbs/18_calibration.ipynb #bffaafe3
 def cut(
     batch,          # see `check_batches`
     n:int           # inputs in a part, at most
@@ -97,7 +98,7 @@ def cut(
         return tree_map(of, batch)
     return [part(i) for i in range(0, size, n)]
 
-# %% ../nbs/18_calibration.ipynb #1eca29f7
+# %% ../nbs/18_calibration.ipynb #d5ad238b
 def same_values(
     a:Tensor,       # a result
     b:Tensor        # and another
@@ -107,7 +108,7 @@ def same_values(
     if not a.is_floating_point(): return torch.equal(a, b)
     return torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
 
-# %% ../nbs/18_calibration.ipynb #417b7082
+# %% ../nbs/18_calibration.ipynb #c385ae4b
 def first_random(
     tape:Tape,
     batch,          # as in `play`

@@ -39,7 +39,7 @@ from .shortcut import addend, cross, errors_beside
 from .sites import Norm, Site, find_norms, find_sites, in_order, left_out, names_of, row_name
 from .solvers import solvers
 from .streams import stand_in
-from .tape import Held, batch_tensors, held_tensors, record
+from .tape import Held, batch_tensors, held_tensors, record, tensors_there
 from .walk import Replay, Visit, Walk, nobody
 
 # %% ../nbs/26_quantize.ipynb #b10c93cf
@@ -91,19 +91,21 @@ def record_all(
 )->list:                # a tape for each batch
     "Record every batch; those of one shape share a tape where no value decides what comes next"
     tapes,known = [],{}
+    there = tensors_there()
     for b in batches:
         kind = str(tree_map(lambda v: (v.shape, v.dtype) if isinstance(v, Tensor) else v, b))
         tape = known.get(kind)
-        if tape is None or tape.routed or tape.escaped: known[kind] = tape = record(model, b, forward)
+        if tape is None or tape.routed or tape.escaped: known[kind] = tape = record(model, b, forward, there=there)
         tapes.append(tape)
     return tapes
 
 def check_random(
     model:nn.Module,    # in eval mode
-    tape,               # of a batch
-    batch               # that it was recorded on
+    batch,              # a few inputs
+    forward:Callable    # how the network is run on them
 )->None:
     "Refuse a network that gives something else each time; raises `ValueError` with the place"
+    tape = record(model, batch, forward)
     if tape.escaped: return
     op = first_random(tape, batch, held_tensors(model))
     if op is None: return
@@ -186,7 +188,7 @@ def part_of_computed(
     owners = [s.held.rpartition('.')[0] for s in sites if s.weight]
     return any(name.startswith(f'{o}.' if o else '') for o in owners)
 
-# %% ../nbs/26_quantize.ipynb #502d0f6b
+# %% ../nbs/26_quantize.ipynb #28bdb610
 def make_plain(
     setting:Setting     # that has looked
 )->bool:                # was there any?
@@ -198,7 +200,7 @@ def make_plain(
         for p in model.parameters(): p.requires_grad_(False)
     return bool(names)
 
-# %% ../nbs/26_quantize.ipynb #ed86dc31
+# %% ../nbs/26_quantize.ipynb #afe381be
 def set_up(
     model:nn.Module,    # left untouched
     batches,            # as they were given
@@ -213,14 +215,13 @@ def set_up(
     if not any(True for _ in ref.parameters()): raise ValueError(f"{type(ref).__name__} has no weights: there is nothing to quantize")
     device = device_of(ref)
     def there(b): return tree_map(lambda v: v.to(device) if isinstance(v, Tensor) else v, b)
-    first = there(batches[0])
-    forward = forward or choose_forward(ref, first)
-    layout = memory_order(ref, few_inputs(ref, first, forward), forward)
+    first,forward = few_inputs(ref, there(batches[0]), forward)
+    check_random(ref, first, forward)
+    layout = memory_order(ref, first, forward)
     for m in (ref, net): m.to(memory_format=layout)
     batches = [with_layout(there(b), layout) for b in batches]
     setting = Setting(ref, net, forward, MemoryPlan(batches))
     setting.look(config)
-    check_random(ref, setting.tapes[0], batches[0])
     check_memory(max_memory, setting.configs)
     if make_plain(setting): setting.look(config)
     if max_memory is not None: bound_memory(setting, config, max_memory)
@@ -235,14 +236,12 @@ def set_up(
 def few_inputs(
     model:nn.Module,    # in eval mode
     batch,              # of inputs
-    forward:Callable    # how the network is run
-):                      # a batch
+    forward:Callable    # how the network is run; None: to be found out
+)->tuple:               # a batch, and how the network is run
     "The first two inputs of a batch, or all of them for a network that needs the whole"
     few = cut(batch, 2)[0]
-    try:
-        with torch.no_grad(): forward(model, tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, few))
-    except Exception: return batch          # what it can take was found out with the whole batch
-    return few
+    try: return few,choose_forward(model, few, forward)
+    except ValueError: return batch,choose_forward(model, batch, forward)
 
 def bound_memory(
     setting:Setting,    # that has looked
@@ -294,7 +293,7 @@ def rounds_inputs(
             return False
     return True
 
-# %% ../nbs/26_quantize.ipynb #d1dd2c33
+# %% ../nbs/26_quantize.ipynb #2c83adfb
 def shortcut_term(
     visit:Visit,        # of a site
     config:QuantConfig, # of that site

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from .layer import LAYERS
 
-# %% ../nbs/12_network.ipynb #3f627010
+# %% ../nbs/12_network.ipynb #b8138099
 def histories(
     model:nn.Module # any network
 )->dict:            # id of a tensor -> what it is copied as, for `copy.deepcopy`
@@ -38,19 +38,21 @@ def uncopyable(
             except Exception: return f'{name}.{k}' if name else k
     return ''
 
-# %% ../nbs/12_network.ipynb #c4f3b2f3
+# %% ../nbs/12_network.ipynb #77464d47
 def copied(
     model:nn.Module # any network
 )->nn.Module:       # in eval mode
     "A copy of a network; raises `ValueError` with the name of an attribute that cannot be copied"
-    try: return copy.deepcopy(model, histories(model)).eval().requires_grad_(False)
+    try: made = copy.deepcopy(model, histories(model)).eval()
     except Exception as e:
         name = uncopyable(model)
         if not name: raise
         raise ValueError(f"{type(model).__name__} cannot be copied, for its attribute {name} cannot be "
             f"({type(e).__name__}: {e}): remove it before quantizing") from e
+    for p in made.parameters(): p.requires_grad_(False)
+    return made
 
-# %% ../nbs/12_network.ipynb #5cb11856
+# %% ../nbs/12_network.ipynb #6c57c508
 def computed_weights(
     model:nn.Module # any network
 )->dict:            # name of a module -> called to make its tensors plain parameters
@@ -66,7 +68,7 @@ def computed_weights(
 def _remove_parametrizations(m):
     for k in list(m.parametrizations): parametrize.remove_parametrizations(m, k, leave_parametrized=True)
 
-# %% ../nbs/12_network.ipynb #664e9ec7
+# %% ../nbs/12_network.ipynb #ea841dca
 def with_layout(
     batch,          # a tensor, or tuples, lists and dicts of them
     layout:torch.memory_format

@@ -6,13 +6,13 @@
 __all__ = ['GEOMETRY', 'SIGNATURES', 'Product', 'with_weight', 'Right', 'Left', 'Bilinear', 'Rows', 'per_axis', 'Conv', 'Volume',
            'spread', 'Transposed', 'TransposedVolume', 'bound', 'convolution', 'product_of']
 
-# %% ../nbs/15_products.ipynb #aeb3af51
+# %% ../nbs/15_products.ipynb #4520707f
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
 
 from .tape import Op
 
-# %% ../nbs/15_products.ipynb #8e553b31
+# %% ../nbs/15_products.ipynb #bb1c06fc
 class Product:
     "`y = x Wᵀ + b`, and what all products have"
     several = False     # has it more inputs than one?
@@ -54,7 +54,7 @@ def with_weight(
     if bias is not None: layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer.eval()
 
-# %% ../nbs/15_products.ipynb #4000804f
+# %% ../nbs/15_products.ipynb #0390ac64
 class Right(Product):
     "`y = x W`"
     by_rows = False
@@ -65,19 +65,19 @@ class Left(Product):
     def inputs(self, x): return x.mT
     def outputs(self, y): return y.mT
 
-# %% ../nbs/15_products.ipynb #6ed85a99
+# %% ../nbs/15_products.ipynb #7ca24baa
 class Bilinear(Product):
     "$y_k=x_1^T W_k x_2$"
     several = True
     def matrix(self, w): return w.flatten(1)
     def inputs(self, x1, x2): return (x1[...,:,None]*x2[...,None,:]).flatten(-2)
 
-# %% ../nbs/15_products.ipynb #ed5eed16
+# %% ../nbs/15_products.ipynb #844f171f
 class Rows(Product):
     "An embedding looks up rows: each is a neuron of its own, and nothing is summed"
     summed = False
 
-# %% ../nbs/15_products.ipynb #d96791e8
+# %% ../nbs/15_products.ipynb #47dba5f1
 def per_axis(
     v,      # a number, or one for each axis
     n:int   # axes
@@ -86,7 +86,7 @@ def per_axis(
     if not isinstance(v, (tuple, list)): return (v,)*n
     return tuple(v)*n if len(v) == 1 else tuple(v)
 
-# %% ../nbs/15_products.ipynb #54cc0beb
+# %% ../nbs/15_products.ipynb #221d25c2
 class Conv(Product):
     "A convolution along one or two axes"
     def __init__(self,
@@ -128,7 +128,7 @@ class Conv(Product):
         padding = self.padding if isinstance(self.padding, str) else self.flat(self.padding, 0)
         return self.conv(W, bias, stride=self.flat(self.stride), padding=padding, dilation=self.flat(self.dilation))
 
-# %% ../nbs/15_products.ipynb #3cb03716
+# %% ../nbs/15_products.ipynb #b8936057
 class Volume(Conv):
     "A convolution along three axes"
     def matrix(self, w): return w.flatten(1)[:,:,None,None]         # (N, C/groups·kd·kh·kw, 1, 1)
@@ -152,7 +152,7 @@ class Volume(Conv):
 
     def layer(self, W, bias=None): return self.conv(W, bias)
 
-# %% ../nbs/15_products.ipynb #b64991ff
+# %% ../nbs/15_products.ipynb #65efb657
 def spread(
     x:Tensor,       # (B, C, …)
     stride:tuple    # along each axis after the second
@@ -165,7 +165,7 @@ def spread(
         x = x.narrow(dim, 0, x.shape[dim]-(s-1))
     return x
 
-# %% ../nbs/15_products.ipynb #f871f39c
+# %% ../nbs/15_products.ipynb #0b4b5ece
 class Transposed(Conv):
     "A transposed convolution along one or two axes"
     by_rows = False
@@ -201,7 +201,7 @@ class TransposedVolume(Transposed):
     def outputs(self, y): return self.plain().outputs(y)
     def layer(self, W, bias=None): return self.conv(W, bias)
 
-# %% ../nbs/15_products.ipynb #57b4e25f
+# %% ../nbs/15_products.ipynb #81f9dc02
 _conv = ('input', 'weight', 'bias', 'stride', 'padding', 'dilation', 'groups')
 _transposed = ('input', 'weight', 'bias', 'stride', 'padding', 'output_padding', 'groups', 'dilation')
 _aten = ('input', 'weight', 'bias', 'stride', 'padding', 'dilation', 'transposed', 'output_padding', 'groups')
@@ -211,12 +211,12 @@ GEOMETRY = ('stride', 'padding', 'dilation', 'groups', 'output_padding')
 # name of a function -> names of its arguments
 SIGNATURES = {
     'linear': ('input', 'weight', 'bias'), 'bilinear': ('input1', 'input2', 'weight', 'bias'),
-    'embedding': ('weight', 'input'), 'convolution': _aten,
+    'embedding': ('weight', 'input'), 'convolution': _aten, '_convolution': _aten,
     'conv1d': _conv, 'conv2d': _conv, 'conv3d': _conv,
     'conv_transpose1d': _transposed, 'conv_transpose2d': _transposed, 'conv_transpose3d': _transposed,
     'matmul': _matmul, '__matmul__': _matmul, 'mm': _matmul, 'addmm': ('bias', 'input', 'other')}
 
-# %% ../nbs/15_products.ipynb #71284749
+# %% ../nbs/15_products.ipynb #468ddda3
 def bound(
     op:Op   # of a function in `SIGNATURES`
 )->dict:    # name -> argument, leaves in the place of tensors
@@ -225,7 +225,7 @@ def bound(
     same = dict(self='input', mat1='input', mat2='other', indices='input')
     return dict(zip(SIGNATURES[op.name], args)) | {same.get(k, k): v for k,v in kwargs.items()}
 
-# %% ../nbs/15_products.ipynb #59189c77
+# %% ../nbs/15_products.ipynb #a6e756ce
 def convolution(
     given:dict,     # from `bound`
     name:str,       # of the operation
@@ -239,7 +239,7 @@ def convolution(
     geometry.pop('output_padding', None)
     return (Volume if len(kernel) == 3 else Conv)(kernel, **geometry)
 
-# %% ../nbs/15_products.ipynb #775e1427
+# %% ../nbs/15_products.ipynb #a2ffc6cb
 def product_of(
     op:Op,          # any
     shape_of        # called with a leaf, for its shape if it is a constant of the network: None otherwise

@@ -39,7 +39,7 @@ from .shortcut import addend, cross, errors_beside
 from .sites import Norm, Site, find_norms, find_sites, in_order, left_out, names_of, row_name
 from .solvers import solvers
 from .streams import stand_in
-from .tape import Held, batch_tensors, held_tensors, record, tensors_there
+from .tape import Held, batch_tensors, held_tensors, record
 from .walk import Replay, Visit, Walk, nobody
 
 # %% ../nbs/26_quantize.ipynb #b10c93cf
@@ -91,11 +91,10 @@ def record_all(
 )->list:                # a tape for each batch
     "Record every batch; those of one shape share a tape where no value decides what comes next"
     tapes,known = [],{}
-    there = tensors_there()
     for b in batches:
         kind = str(tree_map(lambda v: (v.shape, v.dtype) if isinstance(v, Tensor) else v, b))
         tape = known.get(kind)
-        if tape is None or tape.routed or tape.escaped: known[kind] = tape = record(model, b, forward, there=there)
+        if tape is None or tape.routed or tape.escaped: known[kind] = tape = record(model, b, forward)
         tapes.append(tape)
     return tapes
 
@@ -188,7 +187,7 @@ def part_of_computed(
     owners = [s.held.rpartition('.')[0] for s in sites if s.weight]
     return any(name.startswith(f'{o}.' if o else '') for o in owners)
 
-# %% ../nbs/26_quantize.ipynb #28bdb610
+# %% ../nbs/26_quantize.ipynb #fc2da2b0
 def make_plain(
     setting:Setting     # that has looked
 )->bool:                # was there any?
@@ -200,7 +199,7 @@ def make_plain(
         for p in model.parameters(): p.requires_grad_(False)
     return bool(names)
 
-# %% ../nbs/26_quantize.ipynb #afe381be
+# %% ../nbs/26_quantize.ipynb #be49c484
 def set_up(
     model:nn.Module,    # left untouched
     batches,            # as they were given
@@ -293,7 +292,7 @@ def rounds_inputs(
             return False
     return True
 
-# %% ../nbs/26_quantize.ipynb #2c83adfb
+# %% ../nbs/26_quantize.ipynb #b3af9a53
 def shortcut_term(
     visit:Visit,        # of a site
     config:QuantConfig, # of that site

@@ -135,7 +135,7 @@ class QuantResult:
         "The rows that stay in float though nobody asked for it"
         return self.layers[(self.layers.method == 'skipped') & ~self.layers.note.str.startswith('skipped by config')]
 
-# %% ../nbs/25_report.ipynb #a30d2600
+# %% ../nbs/25_report.ipynb #6cb27603
 def grid_of(
     site:Site,      # with a whole weight
     grid:Alphabet,  # step (N, 1), or one for all
@@ -213,7 +213,8 @@ class Report:
         facts = weight_facts(self.float_weights[site.name], site.given(self.net), entry.grid)
         def row(name):
             first = name == site.name
-            notes = list(entry.notes) if first else [f'shares the weight of {site.name}']
+            notes = [] if first else [f'shares the weight of {site.name}']
+            if first or config is None: notes = [*entry.notes, *notes]
             uses = [u for u in site.uses if u.name == name]
             per_batch = max(sum(u.tape is v.tape for u in uses) for v in uses)
             if per_batch > 1: notes.append(f'used {per_batch} times')

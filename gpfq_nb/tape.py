@@ -6,7 +6,7 @@
 __all__ = ['READS', 'GROWS', 'Ref', 'Held', 'Op', 'Call', 'Tape', 'held_tensors', 'transparent', 'by_mask', 'tensors_there',
            'Recorder', 'Beneath', 'modules_noted', 'batch_tensors', 'record', 'play']
 
-# %% ../nbs/14_tape.ipynb #aa714520
+# %% ../nbs/14_tape.ipynb #1d4d216f
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .recurrent import UNROLLED
 
-# %% ../nbs/14_tape.ipynb #dad63a18
+# %% ../nbs/14_tape.ipynb #5c29c63c
 @dataclass(frozen=True)
 class Ref:
     "A value on a tape"
@@ -31,7 +31,7 @@ class Held:
     "A tensor that the network holds"
     name:str        # such as `conv1.weight`
 
-# %% ../nbs/14_tape.ipynb #333a8683
+# %% ../nbs/14_tape.ipynb #0350106e
 @dataclass(eq=False)
 class Op:
     "One operation"
@@ -84,7 +84,7 @@ class Op:
         results = tree_leaves(self.func(*args, **kwargs))
         env.update({o: r for o,r in zip(self.outs, results) if o is not None})
 
-# %% ../nbs/14_tape.ipynb #211643ef
+# %% ../nbs/14_tape.ipynb #cc629ec8
 @dataclass(frozen=True)
 class Call:
     "One call of a module"
@@ -93,7 +93,7 @@ class Call:
     inputs:list     # leaves of the tensors that it was given
     outputs:list    # and of those that came out
 
-# %% ../nbs/14_tape.ipynb #be8006ee
+# %% ../nbs/14_tape.ipynb #5e90b54e
 @dataclass(eq=False)
 class Tape:
     "What a network did on a batch"
@@ -109,7 +109,7 @@ class Tape:
         for op in self.ops: self.last.update(dict.fromkeys([*op.reads, *op.makes], op.at))
         self.last.update({l.i: len(self.ops) for l in self.result if isinstance(l, Ref)})
 
-# %% ../nbs/14_tape.ipynb #59fe5216
+# %% ../nbs/14_tape.ipynb #8299a8bc
 def held_tensors(
     model:nn.Module     # any network
 )->dict:                # name -> tensor
@@ -121,7 +121,7 @@ def held_tensors(
         held |= {prefix+k: v for k,v in vars(m).items() if isinstance(v, Tensor)}
     return held
 
-# %% ../nbs/14_tape.ipynb #64ea3034
+# %% ../nbs/14_tape.ipynb #0a99cea5
 @contextmanager
 def transparent():
     "Inside the block, composite functions of torch.nn.functional are seen as what they are made of"
@@ -133,7 +133,7 @@ def transparent():
     finally:
         for k,f in kept.items(): setattr(F, k, f)
 
-# %% ../nbs/14_tape.ipynb #79641ebd
+# %% ../nbs/14_tape.ipynb #69d9f577
 # operations that tell a program what a value is
 READS = {'__bool__', '__int__', '__float__', '__index__', '__complex__', '__contains__', '__array__', 'item', 'tolist',
     'numpy', 'is_nonzero', 'equal', 'allclose', '_local_scalar_dense'}
@@ -147,19 +147,19 @@ def by_mask(
     "Does an operation pick entries by a mask?"
     return name in ('__getitem__', 'index') and any(isinstance(v, Tensor) and v.dtype == torch.bool for v in leaves[1:])
 
-# %% ../nbs/14_tape.ipynb #dd43cd46
+# %% ../nbs/14_tape.ipynb #86a1b3e1
 def tensors_there()->set:   # ids
     "All tensors that there are at the moment"
     return {id(o) for o in gc.get_objects() if issubclass(type(o), Tensor)}
 
-# %% ../nbs/14_tape.ipynb #cca096b0
+# %% ../nbs/14_tape.ipynb #1ec8a167
 class Recorder(TorchFunctionMode):
     "Notes every operation inside the block"
     def __init__(self,
         model:nn.Module,    # that is going to run
         inputs:list,        # the tensors that it is given
         watch=None,         # called as watch(position, leaves' values) before each operation
-        there:set=None      # ids of the tensors that were there before; None: those that are there now
+        there:set=None      # ids of the tensors that were there before; None: not looked for
     ):
         super().__init__()
         self.ops,self.calls,self.stack = [],{},['']
@@ -170,7 +170,8 @@ class Recorder(TorchFunctionMode):
         self.known = WeakTensorKeyDictionary()
         for name,t in held_tensors(model).items():
             if t not in self.known: self.known[t] = Held(name)
-        self.there = tensors_there() if there is None else there
+        self.there = there
+        self.strange = False    # was there a tensor that nothing is known of?
         self.inputs = [self.number(t) for t in inputs]
 
     def number(self, t):
@@ -185,7 +186,8 @@ class Recorder(TorchFunctionMode):
         "What stands for an argument on the tape"
         if not isinstance(v, Tensor): return v
         if v in self.known: return self.known[v]
-        if id(v) not in self.there: self.escaped = self.escaped or self.stack[-1] or 'the network itself'
+        self.strange = True
+        if self.there is not None and id(v) not in self.there: self.escaped = self.escaped or self.stack[-1] or 'the network itself'
         return v
 
     def note(self, func, args, kwargs):
@@ -222,7 +224,7 @@ class Recorder(TorchFunctionMode):
         if unrolled is None: return self.note(func, args, kwargs)
         with self: return unrolled(*args, **kwargs)
 
-# %% ../nbs/14_tape.ipynb #c593b815
+# %% ../nbs/14_tape.ipynb #5a9e63cf
 class Beneath(TorchDispatchMode):
     "Notes operations that reach PyTorch's dispatcher unseen"
     def __init__(self, recorder):
@@ -234,7 +236,7 @@ class Beneath(TorchDispatchMode):
         if self.recorder.inside: return func(*args, **kwargs)
         return self.recorder.note(func, args, kwargs)
 
-# %% ../nbs/14_tape.ipynb #193d28fe
+# %% ../nbs/14_tape.ipynb #ded77dc9
 @contextmanager
 def modules_noted(
     model:nn.Module,    # that is going to run
@@ -263,7 +265,7 @@ def modules_noted(
     finally:
         for h in handles: h.remove()
 
-# %% ../nbs/14_tape.ipynb #b26d784a
+# %% ../nbs/14_tape.ipynb #720d80cd
 def batch_tensors(
     batch               # a tensor, or tuples, lists and dicts of them
 )->list:
@@ -277,14 +279,15 @@ def record(
     watch=None,         # see `Recorder`
     there:set=None      # see `Recorder`
 )->Tape:
-    "Run a network on a batch, and note what it does"
+    "Run a network on a batch, and note what it does; once more if it came upon a tensor that nothing is known of"
     r = Recorder(model, batch_tensors(batch), watch, there)
     with torch.no_grad(), transparent(), torch.compiler.set_stance('force_eager'), modules_noted(model, r), r, Beneath(r):
         out = forward(model, batch)
         result = [r.leaf(t) for t in batch_tensors(out)]
+    if r.strange and there is None: return record(model, batch, forward, watch, tensors_there())
     return Tape(r.ops, r.inputs, result, r.calls, r.routed, r.escaped)
 
-# %% ../nbs/14_tape.ipynb #62036af6
+# %% ../nbs/14_tape.ipynb #66539350
 def play(
     tape:Tape,
     batch,          # of the same shapes as the recorded one

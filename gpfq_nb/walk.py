@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from .network import own
-from .sites import Site
+from .sites import Constants, Site
 from .streams import both, copies, gauges, is_real, needed, part_ways, stand_in, unneeded
 from .tape import Held, Ref, batch_tensors, held_tensors, record
 
@@ -84,6 +84,7 @@ class Walk:
         self.runs = 0               # operations run
         sites = [s for s in stops if isinstance(s, Site)]
         self.gauges = {tape: gauges(tape, sites) for tape in tapes}
+        self.constants = {tape: Constants(tape, self.ref) for tape in dict.fromkeys(tapes)}
         self.gone = {tape: unneeded(tape, self.gauges[tape]) for tape in tapes}
         self.order = {tape: sorted((u.op.at, k) for k,s in enumerate(stops) for u in s.uses if u.tape is tape) for tape in tapes}
 
@@ -131,9 +132,17 @@ class Walk:
         name:str        # of a tensor that may have been changed
     )->None:
         "See whether a tensor is the same in both networks"
-        names = [n for n,t in self.net.items() if t is self.net[name]]
-        if torch.equal(self.net[name], self.ref[name]): self.changed.difference_update(names)
-        else: self.changed.update(names)
+        names = {n for n,t in self.net.items() if t is self.net[name]}
+        if torch.equal(self.net[name], self.ref[name]): self.changed -= names
+        else: self.changed |= names
+        for i,env in enumerate(self.env): self._refresh(i, env or {}, names)
+
+    def _refresh(self, i, env, names):
+        "What was computed already from tensors that have changed since: parts of a weight, say"
+        consts = self.constants[self.tapes[i]]
+        for v in env:
+            if names.isdisjoint(consts.names.get(v, ())): continue
+            env[v] = env[v][0],consts.value(Ref(v), self.at[i], self.net)
 
     def round(self,
         name:str,       # of a module
@@ -252,7 +261,7 @@ class Walk:
             for op in tape.ops[:t]: alive += op.bytes if any(tape.last[v] >= t for v in op.makes) else 0
         return 2*alive <= self.hold
 
-# %% ../nbs/20_walk.ipynb #38d574c6
+# %% ../nbs/20_walk.ipynb #19c6ad71
 def given_to(
     uses:list,          # on one tape
     model:nn.Module,    # the float network, or the one being quantized

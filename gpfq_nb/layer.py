@@ -9,8 +9,8 @@ __all__ = ['LAYERS', 'BLOCK', 'quantizable', 'weight_rows', 'n_samples', 'operat
 
 # %% ../nbs/11_layer.ipynb #b0dabee7
 import math, zlib
-from dataclasses import dataclass, replace
-from typing import Iterable
+from dataclasses import replace
+from typing import Iterable, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -203,8 +203,7 @@ def solve_gram(
     return out,grid
 
 # %% ../nbs/11_layer.ipynb #08941816
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     "What became of a layer's weight"
     Q:Tensor                # in the shape of the weight
     grid:Alphabet           # on which it lies
@@ -289,7 +288,7 @@ def solve_layer(
     fitted = replace(fitted, step=grid.step.view_as(fitted.step))
     return outcome(layer, Q, fitted, form, (energy == 0).float().mean().item())
 
-# %% ../nbs/11_layer.ipynb #fe711f80
+# %% ../nbs/11_layer.ipynb #32509407
 def solve_rows(
     layer:nn.Module,        # with a weight whose rows are looked up
     config:QuantConfig,     # of this layer

@@ -17,10 +17,10 @@ from .problem import Problem, batched, check_shapes, corrected_target, damped, l
 from .samples import Maps, Patches, Rows, follow, gpfq_blocked
 from .slab import slab, slab_beam, slab_beam_torch, slab_torch
 
-target = corrected_target # its name in the first edition
+target = corrected_target # an earlier name of it, still to be imported
 
 # %% ../nbs/07_solvers.ipynb #d7a00001
-# defined here in the first edition, and still to be imported from here
+# of the chapters before; importing them from here works, too
 _all_ = ['Maps', 'Patches', 'Rows', 'check_shapes', 'damped', 'follow', 'gpfq_blocked', 'layer_error',
     'slab', 'slab_beam', 'slab_beam_torch', 'slab_torch']
 

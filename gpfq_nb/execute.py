@@ -17,9 +17,8 @@ import nbformat
 from filelock import FileLock, Timeout
 
 from .files import atomic_write, read_json, regular_file, shortened, write_json
-from .result import place, read_result, settle
+from .result import place, read_result
 from .store import check_foreign, check_places, check_writable, prepare
-from .workers import Workers, cores
 
 # %% ../nbs/25_execute.ipynb #57db2262
 def templates()->Path:

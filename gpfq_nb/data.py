@@ -13,16 +13,20 @@ from pathlib import Path
 
 import torch, torch.nn.functional as F
 
-from .arrays import ZIP_STARTS, ArrayHeader, array_header, check_arrays, class_names, npz_headers, npz_tensors
-from .arrays import read_arrays
-from .batches import FLOAT32, MAX_PAD, Batches, ImageData, Split, augment, can_normalize
-from .batches import channel_stats
+from .arrays import npz_tensors
+from .batches import ImageData, Split, can_normalize, channel_stats
 from .files import expanded, few, load_tensors, regular_file, save_tensors, shortened
-from .images import FORMATS, IMAGES, MAX_CLASSES, MAX_IMAGE_PIXELS, MAX_MEMBER, MAX_RATIO, MAX_UNPACKED
-from .images import OutOfBounds, archive_files, collect, decode_image, folder_files, folder_tensors, is_hidden
-from .images import unpack_bound, walk
-from .options import MAX_INT64, MAX_SEED, whole
+from .images import folder_tensors, is_hidden, walk
+from .options import whole
 from .pixels import check_size
+
+# %% ../nbs/36_data.ipynb #dae8fc8f
+# the functions below do without these: they are passed on to those who import this chapter
+from .arrays import ZIP_STARTS, ArrayHeader, array_header, check_arrays, class_names, npz_headers, read_arrays
+from .batches import FLOAT32, MAX_PAD, Batches, augment
+from .images import FORMATS, IMAGES, MAX_CLASSES, MAX_IMAGE_PIXELS, MAX_MEMBER, MAX_RATIO, MAX_UNPACKED
+from .images import OutOfBounds, archive_files, collect, decode_image, folder_files, unpack_bound
+from .options import MAX_INT64, MAX_SEED
 
 # %% ../nbs/36_data.ipynb #1002c42d
 def digits_tensors()->tuple[dict,tuple]: # train_x, test_x (n, 1, 8, 8) uint8, train_y, test_y (n,) int64; classes

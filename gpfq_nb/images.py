@@ -15,12 +15,17 @@ from typing import Iterable
 import numpy as np, torch
 from tqdm.auto import tqdm
 
-from .archives import PACKED, BoundedReader, Streams, StrictInfo, archive_files, archive_kind, members, unpacked
-from .entries import FREE_UNPACKED, IMAGES, MANIFESTS, MAX_CLASSES, MAX_IMAGE_PIXELS, MAX_MEMBER, MAX_RATIO
-from .entries import MAX_UNPACKED, Entry, OutOfBounds, check_member, folder_files, is_hidden, is_image, is_wanted
-from .entries import path_parts, unpack_bound, walk
+from .archives import archive_files
+from .entries import MAX_UNPACKED, Entry, OutOfBounds, folder_files, is_hidden, is_image, path_parts
 from .files import few, shortened
-from .pixels import FORMATS, centre_square, check_pixels, check_size, decode_image, pixels
+from .pixels import check_size, decode_image, pixels
+
+# %% ../nbs/34_images.ipynb #6325f10d
+# the functions below do without these: they are passed on to those who import this chapter
+from .archives import PACKED, BoundedReader, Streams, StrictInfo, archive_kind, members, unpacked
+from .entries import FREE_UNPACKED, IMAGES, MANIFESTS, MAX_CLASSES, MAX_IMAGE_PIXELS, MAX_MEMBER, MAX_RATIO
+from .entries import check_member, is_wanted, unpack_bound, walk
+from .pixels import FORMATS, centre_square, check_pixels
 
 # %% ../nbs/34_images.ipynb #e09b0004
 def split_line(

@@ -14,12 +14,17 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from .files import atomic_write, read_json
-from .result import CELL_KINDS, PARTS, STATUSES, read_result
-# more than is used below: whoever works with a log finds all of it here
-from .rows import ALWAYS, COLUMNS, MAYBE, METRICS, OPTIONS, RENAMED, RESULTS, SEEDS, TYPES
-from .rows import as_texts, check_whole, column_type, field_columns, finished, has_foreign, make_log, moved_rows
-from .rows import points, result_row, row_weights, settings_of, stale_rows, summary, summary_table, truths
+from .files import atomic_write
+from .result import CELL_KINDS, STATUSES, read_result
+from .rows import COLUMNS, TYPES, as_texts, check_whole, has_foreign, make_log, moved_rows, result_row
+from .rows import settings_of, truths
+
+# %% ../nbs/52_log.ipynb #304385bd
+# the functions below do without these: they are passed on to those who import this chapter
+from .files import read_json
+from .result import PARTS
+from .rows import ALWAYS, MAYBE, METRICS, OPTIONS, RENAMED, RESULTS, SEEDS, column_type, field_columns
+from .rows import finished, points, row_weights, stale_rows, summary, summary_table
 
 # %% ../nbs/52_log.ipynb #1c8403b5
 def study_of(

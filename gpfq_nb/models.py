@@ -20,12 +20,16 @@ from .entries import MAX_CLASSES
 from .files import few, shortened
 from .inputs import quantize_inputs
 from .layer import quantizable
-from .networks import MAX_CHANNELS, CifarBlock, CifarResNet, cifar_stem, device_names, eval_mode, hits, mlp_net
-from .networks import pick_device, seeded, set_in_channels, tiny_net
+from .networks import MAX_CHANNELS, CifarResNet, cifar_stem, mlp_net, seeded, set_in_channels, tiny_net
 from .options import whole
+from .weights import load_weights
+
+# %% ../nbs/42_models.ipynb #438529a3
+# the functions below do without these: they are passed on to those who import this chapter
+from .networks import CifarBlock, device_names, eval_mode, hits, pick_device
 from .weights import COUNTS, FACTS, FLAGS, MAX_CODE, NUMBERS, TEXTS, WRAPPERS, are_numbers, check_facts
-from .weights import check_tensors, is_count, is_grid, is_safetensors, is_state, load_weights, save_weights
-from .weights import tensor_fault, training_fault, unreadable, unwrap
+from .weights import check_tensors, is_count, is_grid, is_safetensors, is_state, save_weights, tensor_fault
+from .weights import training_fault, unreadable, unwrap
 
 # %% ../nbs/42_models.ipynb #03d4d296
 CIFAR_RESNETS = {f'resnet{6*n+2}': n for n in (3, 5, 7, 9)}

@@ -17,12 +17,11 @@ from .problem import Problem, batched, check_shapes, corrected_target, damped, l
 from .samples import Maps, Patches, Rows, follow, gpfq_blocked
 from .slab import slab, slab_beam, slab_beam_torch, slab_torch
 
-target = corrected_target # an earlier name of it, still to be imported
-
 # %% ../nbs/07_solvers.ipynb #d7a00001
 # of the chapters before; importing them from here works, too
 _all_ = ['Maps', 'Patches', 'Rows', 'check_shapes', 'damped', 'follow', 'gpfq_blocked', 'layer_error',
     'slab', 'slab_beam', 'slab_beam_torch', 'slab_torch']
+target = corrected_target # an earlier name of it, still to be imported
 
 # %% ../nbs/07_solvers.ipynb #d7a00003
 @dataclass(frozen=True)

@@ -16,9 +16,12 @@ import torch
 
 import gpfq_nb
 from .files import few, file_hash, jsonable, read_json, regular_file, write_json
-from .result import ARTIFACTS, CELL_KINDS, LOCK, NOT_IN_KEY, OLD, PARTS, PATIENCE, READY, STAGING, STATUSES
-from .result import cell_key, fingerprint, hold, in_use, is_held, let_go, models_of, place, read_result
-from .result import remove, settle
+from .result import ARTIFACTS, LOCK, PATIENCE, READY, STAGING, cell_key, fingerprint, hold, in_use, is_held
+from .result import let_go, models_of, place, read_result, remove, settle
+
+# %% ../nbs/24_store.ipynb #f47a7bfc
+# the functions below do without these: they are passed on to those who import this chapter
+from .result import CELL_KINDS, NOT_IN_KEY, OLD, PARTS, STATUSES
 
 # %% ../nbs/24_store.ipynb #5707e017
 def check_writable(

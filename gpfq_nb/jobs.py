@@ -20,12 +20,16 @@ from .figures import weight_histogram
 from .files import atomic_write, file_hash
 from .models import create_model, eval_mode, load_model, load_weights, pick_device, save_weights
 from .output import say
-from .quantize import QuantConfig, QuantResult, quantize_model
-# more than is used below: a cell's notebook finds all of it here
-from .settings import CONFIG, PRESETS, JobPlan, assigned, check_injected, check_known
-from .settings import quant_config, quantize_plan, train_plan, variant_name
-from .store import Cell, cell_key, check_free, check_writable, close_cell, result_of, open_cell
+from .quantize import QuantResult, quantize_model
+from .settings import CONFIG, quantize_plan, train_plan, variant_name
+from .store import Cell, check_free, check_writable, close_cell, result_of, open_cell
 from .train import TrainConfig, TrainResult, check_fit, train
+
+# %% ../nbs/55_jobs.ipynb #b671431c
+# the functions below do without these: they are passed on to those who import this chapter
+from .quantize import QuantConfig
+from .settings import PRESETS, JobPlan, assigned, check_injected, check_known, quant_config
+from .store import cell_key
 
 # %% ../nbs/55_jobs.ipynb #f1696bab
 def say_done(
@@ -40,7 +44,7 @@ def network_for(
     images:ImageData,   # what it will see
     stem:str='imagenet',# of torchvision's ResNets
     seed:int=0,         # of its weights
-    device:str|None=None
+    device:str|None=None# a GPU if there is one
 )->nn.Module:
     "A fresh network that fits a data set, and can take its images"
     device = pick_device(device)
@@ -54,7 +58,7 @@ def network_for(
 
 # %% ../nbs/55_jobs.ipynb #7664a7a1
 def data_facts(
-    images:ImageData
+    images:ImageData # any data set
 )->dict:
     "What a result says about its data set"
     return dict(name=images.name, n_train=len(images.train), n_test=len(images.test), shape=images.shape,
@@ -62,11 +66,11 @@ def data_facts(
 
 # %% ../nbs/55_jobs.ipynb #97a60c79
 def save_training(
-    cell:Cell,
-    res:TrainResult,
-    images:ImageData,
-    config:TrainConfig
-)->dict: # the result
+    cell:Cell,          # opened, see `open_cell`
+    res:TrainResult,    # of `train`
+    images:ImageData,   # what it was trained on
+    config:TrainConfig  # how
+)->dict:                # the result
     "Write weights.safetensors, history.csv and, last, result.json; the checkpoint is removed"
     p = cell.params
     last = res.history.iloc[-1]
@@ -114,7 +118,7 @@ def load_pair(
     stem:str|None=None,  # of torchvision's ResNets, where the file does not say
     normalize=None,      # where the file does not say, or to overrule it
     device:str|None=None,# a GPU if there is one
-    progress:bool=True
+    progress:bool=True   # show bars
 )->tuple[nn.Module,dict,ImageData]: # network in evaluation mode, its meta (completed), images
     "A trained network and images normalised for it"
     meta = load_weights(weights)[1]
@@ -153,7 +157,7 @@ def compare(
 
 # %% ../nbs/55_jobs.ipynb #81f2449d
 def layer_histograms(
-    res:QuantResult
+    res:QuantResult # of `quantize_model`
 )->pd.DataFrame:    # see `weight_histogram`
     "Weight histograms of three layers, float and quantized"
     names = list(res.alphabets)
@@ -168,7 +172,7 @@ def layer_histograms(
 
 # %% ../nbs/55_jobs.ipynb #f548d455
 def model_meta(
-    res:QuantResult,
+    res:QuantResult,# of `quantize_model`
     facts:dict,     # of the float network, from `load_pair`
     source:str      # hash of its weights file
 )->dict:
@@ -180,14 +184,14 @@ def model_meta(
 
 # %% ../nbs/55_jobs.ipynb #d2ef5ee6
 def save_quantization(
-    cell:Cell,
-    net:nn.Module,     # float
-    res:QuantResult,
-    facts:dict,        # of the network, from `load_pair`
-    images:ImageData,
-    batches,           # to measure on
+    cell:Cell,           # opened, see `open_cell`
+    net:nn.Module,       # float
+    res:QuantResult,     # of `quantize_model`
+    facts:dict,          # of the network, from `load_pair`
+    images:ImageData,    # its data set
+    batches,             # to measure on
     save_model:bool=True # write model.safetensors
-)->dict:               # the result
+)->dict:                 # the result
     "Write layers.csv, histograms.csv, model.safetensors and, last, result.json with totals over layers"
     p = cell.params
     float_,quantized = compare(net, res.model, batches)

@@ -113,7 +113,7 @@ class Parser(ArgumentParser):
 
 # %% ../nbs/61_parser.ipynb #4f131818
 def clearer(
-    parser:Parser,
+    parser:Parser,  # of the command
     message:str     # of argparse or jsonargparse
 )->str:             # one line
     "A message in the words of the command line"
@@ -130,7 +130,7 @@ def clearer(
 
 # %% ../nbs/61_parser.ipynb #2ccf9c04
 def spelled(
-    parser:Parser,
+    parser:Parser,  # of the command
     words:list      # of a command line
 )->list:            # the same as the parser spells it
     "Names in one spelling, several values behind an option joined by commas, files of options before everything else"
@@ -168,7 +168,7 @@ def in_words(
 
 # %% ../nbs/61_parser.ipynb #58aed7d6
 def add_option(
-    parser:Parser,
+    parser:Parser,          # of the command
     group:str,              # title of the group it is shown in
     name:str,               # in Python; shown with hyphens
     meaning:str,            # one sentence
@@ -180,7 +180,7 @@ def add_option(
     many:bool=False,        # may there be several values?
     convert:Callable=None,  # text -> value, instead of the kind's own
     metavar:str=None,       # what stands for a value in help, instead of the kind's own
-    required:bool=False
+    required:bool=False     # must it be given?
 )->None:
     "Add one option to a parser"
     usual,read,what = VALUE_KINDS[kind]
@@ -198,7 +198,7 @@ def add_option(
 
 # %% ../nbs/61_parser.ipynb #41019bec
 def add_switch(
-    parser:Parser,
+    parser:Parser,  # of the command
     group:str,      # title of the group it is shown in
     name:str,       # in Python; shown with hyphens
     meaning:str     # one sentence
@@ -208,7 +208,7 @@ def add_switch(
 
 # %% ../nbs/61_parser.ipynb #7fc91e38
 def add_fields(
-    parser:Parser,
+    parser:Parser,      # of the command
     group:str,          # title of the group they are shown in
     config:type,        # a dataclass with fields made by `option`
     names,              # of the fields
@@ -231,7 +231,7 @@ def add_fields(
 
 # %% ../nbs/61_parser.ipynb #75c6b1ef
 def options_of(
-    parser:Parser,
+    parser:Parser,  # of the command
     words:list=None # of the command line; None: this process's
 )->dict:            # name -> value
     "All options as given, or their defaults; raises `ValueError` for a switch that a file sets to neither"

@@ -22,13 +22,13 @@ from .recipe import TrainConfig
 # %% ../nbs/51_rows.ipynb #5115f49d
 def example_result(
     kind:str,           # 'train' | 'quantize'
-    lr:float=1e-3,
+    lr:float=1e-3,      # of training
     seed:int=0,         # of training
-    bits:int=4,
+    bits:int=4,         # of the grid
     variant:str='gpfq', # the method, too
-    calib_seed:int=0,
-    float_top1:float=.9,
-    drop:float=.01,     # of top-1 accuracy, by quantization
+    calib_seed:int=0,   # of quantizing
+    float_top1:float=.9,# top-1 accuracy of the float network
+    drop:float=.01,     # what quantization costs of it
     **more              # facts to add or to replace
 )->dict:
     "A result.json as a cell writes it"
@@ -96,8 +96,8 @@ def _weights_name(file, cell, folder):
 
 # %% ../nbs/51_rows.ipynb #24a6ca16
 def row_weights(
-    result:dict
-)->str: # '' if the result names no file
+    result:dict # the content of a result.json
+)->str:         # '' if the result names no file
     "The weights file that a result names, relative to its cell"
     file = (result.get('weights') or {}).get('file')
     return file if isinstance(file, str) else ''

@@ -84,8 +84,8 @@ def quant_config(
 
 # %% ../nbs/50_settings.ipynb #21134224
 def variant_name(
-    preset:str='default',
-    **changes # as for `quant_config`
+    preset:str='default', # a key of `PRESETS`
+    **changes             # as for `quant_config`
 )->str:
     "Method, preset and changed settings, but for bits and seeds, in few characters"
     method = changes.get('method')

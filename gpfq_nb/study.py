@@ -21,10 +21,13 @@ from .files import few, jsonable, read_json, write_json
 from .models import check_model_name
 from .options import number, whole
 from .recipe import TrainConfig, parse_lr
-from .settings import FIXED, LISTS, LONGEST_NAME, MAX_CELLS, digits, grid, lr_id, quantize_plan, readable, several, short
-from .settings import suffix, train_plan, varying
+from .settings import MAX_CELLS, grid, lr_id, quantize_plan, several, short, suffix, train_plan, varying
 from .solvers import solvers
 from .store import check_writable, differences
+
+# %% ../nbs/56_study.ipynb #30348edf
+# the functions below do without these: they are passed on to those who import this chapter
+from .settings import FIXED, LISTS, LONGEST_NAME, digits, readable
 
 # %% ../nbs/56_study.ipynb #1a93380e
 # settings that a variant may have values of its own of -> how each is checked
@@ -75,7 +78,7 @@ def check_variants(
 
 # %% ../nbs/56_study.ipynb #8defbe80
 def check_study(
-    s:'Study'
+    s:'Study' # that is being made
 )->None:
     "Check every setting, and bring lists into one form; raises `ValueError`"
     check_name('study name', s.name)
@@ -118,7 +121,9 @@ class Study:
     def __post_init__(self): check_study(self)
 
     @property
-    def folder(self)->Path: return Path(self.root)/self.name
+    def folder(self)->Path:
+        "Where the study lies"
+        return Path(self.root)/self.name
 
 # %% ../nbs/56_study.ipynb #a1544d4e
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ def tasks(self:Study)->list[Task]:
 
 # %% ../nbs/56_study.ipynb #4f4bb664
 def check_cells(
-    s:Study
+    s:Study # whose settings are checked one by one already
 )->None:
     "Refuse settings that no cell could run with, looking at each combination once; raises `ValueError`"
     kinds = {'train': (train_plan, TrainConfig), 'quantize': (partial(quantize_plan, ''), QuantConfig)}

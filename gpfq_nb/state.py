@@ -46,7 +46,7 @@ def rows(self:Study)->dict: # path in the study's folder -> row
 # %% ../nbs/57_state.ipynb #b49b0df8
 @patch
 def logged(self:Study,
-    t:Task
+    t:Task    # any cell
 )->dict|None: # a row of the log
     "What log.csv says of a cell"
     return self.rows().get(f'{t.kind}/{t.cell}')
@@ -66,7 +66,7 @@ def weights_hash(self:Study,
 # %% ../nbs/57_state.ipynb #e7ba420f
 @patch
 def key(self:Study,
-    t:Task
+    t:Task   # any cell
 )->str|None: # None: the weights it reads are not there yet
     "The key a cell's result must carry"
     weights = self.weights_hash(t.needs) if t.needs else ''
@@ -77,7 +77,7 @@ def key(self:Study,
 # %% ../nbs/57_state.ipynb #1281fca8
 @patch
 def state(self:Study,
-    t:Task
+    t:Task         # any cell
 )->tuple[str,str]: # state, note
     "Where a cell stands, from what is on disk; whatever is there, it answers"
     if t.needs:
@@ -182,8 +182,8 @@ def check_folder(self:Study)->None:
 
 # %% ../nbs/57_state.ipynb #3b5303f1
 def agrees(
-    result:dict, # of a cell
-    t:Task
+    result:dict, # the content of a result.json
+    t:Task       # the cell as the plan has it
 )->bool:
     "Is a result of the parameters that the plan has now, as far as it says?"
     said = result.get('params') or {}

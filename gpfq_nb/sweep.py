@@ -15,8 +15,8 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from .execute import execute, importable, read_notebook, record_error, run_cell, sweep_scratch
-from .execute import template_hash, template_params, templates
+from .execute import execute, importable, read_notebook, record_error, sweep_scratch, template_hash
+from .execute import template_params
 from .log import is_log, keep_copy, make_log, read_csv_log, read_log, write_log
 from .options import whole
 from .output import say
@@ -24,10 +24,14 @@ from .page import to_html
 from .result import settle
 from .state import _result, agrees
 from .store import check_writable
-# more than is used below: whoever runs a study finds all of it here
-from .study import FIXED, LISTS, LONGEST_NAME, MAX_CELLS, OWN, Study, Task, check_cells, check_name, check_settings
-from .study import check_study, digits, grid, lr_id, readable, short, suffix
+from .study import Study, Task
 from .workers import Workers, cores
+
+# %% ../nbs/58_sweep.ipynb #e2330a7b
+# the functions below do without these: they are passed on to those who import this chapter
+from .execute import run_cell, templates
+from .study import FIXED, LISTS, LONGEST_NAME, MAX_CELLS, OWN, check_cells, check_name, check_settings
+from .study import check_study, digits, grid, lr_id, readable, short, suffix
 
 # %% ../nbs/58_sweep.ipynb #327e9d46
 @patch
@@ -186,7 +190,7 @@ def _died(self:Study, t, e)->str:
 # %% ../nbs/58_sweep.ipynb #27f4bbcf
 @patch
 def line(self:Study,
-    t:Task
+    t:Task # that has ended
 )->str:
     "A cell that has ended, in a line: state, accuracy, what quantization has cost"
     state,note = self.state(t)

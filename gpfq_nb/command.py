@@ -49,6 +49,7 @@ class Signals:
         for sig in self.before: signal.signal(sig, signal.SIG_IGN)
 
     def restore(self):
+        "Put the handlers back that were there"
         for sig,handler in self.before.items(): signal.signal(sig, handler)
 
 # %% ../nbs/62_command.ipynb #50eee30f

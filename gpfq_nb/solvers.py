@@ -39,7 +39,7 @@ class Solver:
     tells_error:bool=False  # where D is None, solve(problem, error=True) returns (Q, error)
 
     def with_error(self,
-        p:Problem
+        p:Problem           # of one layer
     ) -> tuple:             # Q (groups, N, d) and the error of each neuron (groups, N)
         "Quantized weights and what they lose: `layer_error`, or, with the damped G, what the solver itself tells"
         if self.tells_error and p.D is None: return self.solve(p, error=True)
@@ -110,7 +110,7 @@ def _diffuse(
 # %% ../nbs/07_solvers.ipynb #d7a00008
 @solver('gpfq', sparse=True, samples=True)
 def solve_gpfq(
-    p:Problem,
+    p:Problem,      # with G
     block:int=64    # columns decided inside one slab
 ) -> Tensor:        # Q (groups, N, d)
     "Greedy path-following quantization (Zhang, Zhou, Saab 2023)"

@@ -45,9 +45,9 @@ def windows(
 def sample_positions(
     n_images:int,               # B
     n_positions:int,            # L, patches of one image
-    retain_rate:float,          # p, share of them kept
+    retain_rate:float,          # ρ, share of them kept
     generator:torch.Generator,  # on the CPU, so that every device draws the same
-) -> Tensor:                    # (B, ⌈pL⌉) indices into each image's positions
+) -> Tensor:                    # (B, ⌈ρL⌉) indices into each image's positions
     "Which patches of each image to keep, drawn without replacement"
     keep = math.ceil(retain_rate*n_positions)
     return torch.rand(n_images, n_positions, generator=generator).argsort(1)[:,:keep]

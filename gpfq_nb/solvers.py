@@ -159,11 +159,11 @@ def _by_factor(
         alive = (p.G.diagonal(dim1=-2, dim2=-1)>0)[:,None]
         first = torch.where(alive, first, 0.)
         V = torch.where(alive, V, 0.)
-    R = chol.flip(-1, -2)
+    F = chol.flip(-1, -2)                                               # (groups, d, d), upper triangular
     scale = 1/chol.diagonal(dim1=-2, dim2=-1).flip(-1)[:,None]          # (groups, 1, d)
     def one_path(R, T, W, B): return slab(R, T, W, p.grid, p.rounding, p.lamb, p.generator)
     def paths(R, T, W, B): return slab_beam(R, T, W, p.grid, scale[:,0,B]**-2, beam)
-    return _diffuse(first, V, R, scale, one_path if beam==1 else paths, block)
+    return _diffuse(first, V, F, scale, one_path if beam==1 else paths, block)
 
 # %% ../nbs/07_solvers.ipynb #d7a00011
 @solver('gptq', factor=True, beam=True, tells_error=True)

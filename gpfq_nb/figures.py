@@ -138,7 +138,7 @@ def plot_drop(
     log:pd.DataFrame,   # as `gpfq_nb.log.read_log` gives it
     metric:str='top1'   # 'top1' | 'top5'
 )->Figure:
-    "Accuracy lost by quantization: a panel and an axis a variant, by bits and learning rate, MSQ on its grid beside it"
+    "Accuracy lost by quantization, by bits and learning rate: a panel a variant, MSQ on its grid beside it"
     s = drop_means(log, metric)
     pairs = controls(log)
     lrs = sorted(s.lr.unique())

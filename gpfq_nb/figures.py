@@ -8,7 +8,7 @@ __all__ = ['ALT', 'GRID', 'MAX_BINS', 'alt_text', 'methods_of', 'method_label', 
            'plot_histogram']
 
 # %% ../nbs/53_figures.ipynb #80fe31a7
-import math
+import math, textwrap
 
 import matplotlib as mpl
 import numpy as np
@@ -45,7 +45,7 @@ def methods_of(
 # %% ../nbs/53_figures.ipynb #000db1ca
 def method_label(
     rows:pd.DataFrame, # of a log or of layers.csv, with variant and method
-    variant:str
+    variant:str        # its name
 )->str:
     "How a figure names a variant: with the method that was really used, where the name does not say it"
     used = methods_of(rows, [variant])
@@ -100,23 +100,33 @@ def drop_means(
 
 # %% ../nbs/53_figures.ipynb #3e652391
 def drop_limits(
-    s:pd.DataFrame, # from `drop_means`
-    variants        # those that are no controls: they are to be seen whole
+    s:pd.DataFrame, # from `drop_means`: the rows of a panel
+    variant:str     # the one that is no control: it is to be seen whole
 )->tuple:           # low and high end of the axis
     "The part of the axis to draw"
-    own = s[s.variant.isin(list(variants))]
-    top = max(.5, 1.3*(own['drop'] + own.sd.fillna(0)).max())
-    if s['drop'].max() < 2*top: top = max(top, s['drop'].max()*1.05)
-    low = 1.1*(s['drop'] - s.sd.fillna(0)).clip(lower=-top/2).min()
-    return min(0, low), top
+    sd = s.sd.fillna(0)
+    own = s.variant == variant
+    top = max(.5, 1.2*(s['drop'] + sd)[own].max())
+    below = s['drop'] - sd
+    low = below.where(own, below.clip(lower=-top/2)).min()
+    return min(0, 1.1*low), top
 
 # %% ../nbs/53_figures.ipynb #9a0f964d
-def _bars(ax, x, t, width, top, **style):
-    "Bars of one variant at one learning rate, those above the top cut and their height written"
-    ax.bar(x, t['drop'].clip(upper=top), width, yerr=t.sd.where(t['drop'] < top),
+def _figures(drop, sd):
+    "A height in figures, with its standard deviation if there is one"
+    return f'{drop:.1f}' + ('' if pd.isna(sd) else f' ± {sd:.1f}')
+
+def _bars(ax, x, t, width, low, top, **style):
+    "Bars of one variant at one learning rate; those that leave the axis, or whose error bars do, carry figures"
+    sd = t.sd.fillna(0)
+    whole = (t['drop'] - sd >= low) & (t['drop'] + sd <= top)
+    ax.bar(x, t['drop'].clip(low, top), width, yerr=t.sd.where(whole),
         error_kw=dict(lw=.8, ecolor='#333333'), **style)
-    for a,d in zip(x, t['drop']):
-        if d > top: ax.text(a, top, f'{d:.0f} ', rotation=90, ha='center', va='top', fontsize=7.5, color='#222222')
+    for at,drop,sd in zip(np.array(x)[~whole], t['drop'][~whole], t.sd[~whole]):
+        end = np.clip(drop, 0, top)
+        within = end > top/2                                        # the bar has room for its figures
+        ax.text(at, end, f' {_figures(drop, sd)} ', rotation=90, ha='center', va='top' if within else 'bottom',
+            fontsize=7.5, color='#222222')
 
 def _lightly(color):
     "A fill and an edge of a colour, for what stands beside"
@@ -128,15 +138,15 @@ def plot_drop(
     log:pd.DataFrame,   # as `gpfq_nb.log.read_log` gives it
     metric:str='top1'   # 'top1' | 'top5'
 )->Figure:
-    "Accuracy lost by quantization: a panel a variant, grouped by bits and learning rate, MSQ on its grid beside it"
+    "Accuracy lost by quantization, by bits and learning rate: a panel a variant, MSQ on its grid beside it"
     s = drop_means(log, metric)
     pairs = controls(log)
     lrs = sorted(s.lr.unique())
-    low,top = drop_limits(s, pairs)
-    fig,axs = panels(len(pairs), alt=alt_text('drop', metric=metric))
+    fig,axs = panels(len(pairs), sharey=False, alt=alt_text('drop', metric=metric))
     w = .8/(2*len(lrs))
     for ax,(v,control) in zip(axs, pairs.items()):
         bits = sorted(s.bits[s.variant == v].unique())
+        low,top = drop_limits(s[s.variant.isin([v, control]) & s.bits.isin(bits)], v)
         for i,lr in enumerate(lrs):
             at_lr = s.lr.isna() if pd.isna(lr) else s.lr == lr       # weights from elsewhere have none
             color = lr_color(lr)
@@ -144,11 +154,12 @@ def plot_drop(
             for j,(name,style) in enumerate(styles.items()):
                 t = s[(s.variant == name) & at_lr & s.bits.isin(bits)]
                 x = [bits.index(b) + (2*i + j - len(lrs) + .5)*w for b in t.bits]
-                _bars(ax, x, t, w*.92, top, **style)
+                _bars(ax, x, t, w*.92, low, top, **style)
         label = method_label(log, v)
+        if control: label += f', and {control} on the same grid'
         ax.axhline(0, color='#888888', lw=.8)
         ax.set(xticks=range(len(bits)), xticklabels=bits, xlabel='bits', ylim=(low, top),
-            title=f'{label}, and {control} on the same grid' if control else label)
+            title=textwrap.fill(label, 48 if len(pairs) > 1 else 100))     # as wide as the panel
         ax.tick_params(axis='x', length=0)
     for ax in axs[::2]: ax.set_ylabel(f'{metric[:3]}-{metric[3:]} lost (points)')
     beside = [c for c in pairs.values() if c]

@@ -38,8 +38,8 @@ class FigurePlan:
 # %% ../nbs/54_plots.ipynb #a23b9eaa
 def layer_rows(
     layers:pd.DataFrame,  # layers.csv of many cells
-    variant:str,
-    control:str|None=None
+    variant:str,          # its name
+    control:str|None=None # of the MSQ on its grid
 )->pd.DataFrame:          # none if the variant has none
     "The quantized layers of a variant and its control"
     t = layers[layers.variant.isin([variant, control])]
@@ -49,7 +49,7 @@ def layer_rows(
 # %% ../nbs/54_plots.ipynb #e2f53ebc
 def first_cells(
     t:pd.DataFrame, # rows of a log, or of histograms.csv
-    variant:str
+    variant:str     # its name
 )->pd.DataFrame:
     "One cell of a variant for each learning rate: the fewest bits and lowest seeds that it has"
     t = t[t.variant == variant]
@@ -65,8 +65,8 @@ def _means(layers, columns): return layer_means(layers, *columns)
 
 def variant_plans(
     q:pd.DataFrame,      # the quantize cells that count
-    variant:str,
-    control:str|None     # MSQ on its grid
+    variant:str,         # its name
+    control:str|None     # of the MSQ on its grid
 )->list[FigurePlan]:
     "The figures of one variant, layer by layer"
     cells = q[q.variant.isin([variant, control])]
@@ -160,7 +160,7 @@ def _same_column(
 # %% ../nbs/54_plots.ipynb #938285dc
 def same_table(
     file:Path,         # a CSV file, or none
-    table:pd.DataFrame
+    table:pd.DataFrame # that it may hold
 )->bool:
     "Does the file hold this table, up to the last digits of its numbers?"
     if not file.is_file(): return False
@@ -176,7 +176,7 @@ def same_table(
 def write_figure(
     folder:Path,       # of the log
     where:Path,        # the folder of the picture
-    plan:FigurePlan,
+    plan:FigurePlan,   # what to draw
     redraw:bool=False  # also where nothing has changed
 )->Drawn|None:         # None: there is nothing to show
     "Draw one figure, unless the one on disk says as much or more"

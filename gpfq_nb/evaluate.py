@@ -74,7 +74,7 @@ def evaluate(
     device:torch.device|str=None,  # where to compute; None: where the model is
     progress:bool=False            # show a bar
 )->Evaluation:                     # agreement and kl are None without a reference
-    "Top-1, top-5 and loss; with a reference also agreement and KL divergence; raises `ValueError` for what does not fit"
+    "Top-1, top-5 and loss; with a reference agreement and KL divergence, too; raises `ValueError` for what misfits"
     n = 0
     tot = 0                                                 # sums over images, in the order of Evaluation's fields
     total = len(batches) if hasattr(batches, '__len__') else None
@@ -86,7 +86,7 @@ def evaluate(
                 ref = reference(x)
                 if ref.shape != out.shape:
                     raise ValueError(
-                        f"the reference has {ref.shape[-1]} outputs, the model {out.shape[-1]}: expected the same classes")
+                        f"the reference has {ref.shape[-1]} outputs, the model {out.shape[-1]}: expected the same")
                 lp,lq = ref.double().log_softmax(1), out.double().log_softmax(1)
                 sums += [(ref.argmax(1) == out.argmax(1)).sum(), (lp.exp()*(lp-lq)).sum()]
             tot = tot + torch.stack([v.double() for v in sums])

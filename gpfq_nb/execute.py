@@ -20,6 +20,10 @@ from .files import atomic_write, read_json, regular_file, shortened, write_json
 from .result import place, read_result
 from .store import check_foreign, check_places, check_writable, prepare
 
+# %% ../nbs/25_execute.ipynb #197db0e4
+# the functions below do without these: they are passed on to those who import this chapter
+from .workers import Workers, cores
+
 # %% ../nbs/25_execute.ipynb #57db2262
 def templates()->Path:
     "The folder of the notebooks that papermill runs"

@@ -98,7 +98,7 @@ def atomic_write(
     path:str|Path, # where to; missing parent folders are made
     data:bytes|str # the whole content; text is stored as UTF-8
 )->Path:           # the path
-    "Write `data` so that a reader sees the old file or the new one, never a part; raises as `check_names`, and `OSError`"
+    "Write `data` so that a reader sees the old file or the new one, whole; raises as `check_names`, and `OSError`"
     path = check_names(path)
     content = data.encode() if isinstance(data, str) else data
     if path.is_dir(): raise IsADirectoryError(f"cannot write {shortened(path)}: it is a folder")
@@ -206,7 +206,7 @@ def save_tensors(
     tensors:dict[str,Tensor], # name -> tensor; any device, any strides
     meta:dict|None=None       # what belongs to them; anything `jsonable` takes
 )->Path:                      # the path
-    "Write named tensors and `meta` as one safetensors file, whole or not at all; raises as `jsonable` and `atomic_write`"
+    "Write named tensors and `meta` as one safetensors file, or nothing; raises as `jsonable` and `atomic_write`"
     ts = {k: v.detach().cpu().contiguous().clone() for k,v in tensors.items()}
     facts = json.dumps(jsonable(meta or {}), allow_nan=False)
     return atomic_write(path, to_safetensors(ts, {'gpfq_nb': facts}))

@@ -22,7 +22,7 @@ from .models import create_model, eval_mode, load_model, load_weights, pick_devi
 from .output import say
 from .quantize import QuantResult, quantize_model
 from .settings import CONFIG, quantize_plan, train_plan, variant_name
-from .store import Cell, check_free, check_writable, close_cell, result_of, open_cell
+from .store import Cell, check_free, check_writable, close_cell, open_cell, result_of
 from .train import TrainConfig, TrainResult, check_fit, train
 
 # %% ../nbs/55_jobs.ipynb #b671431c

@@ -62,7 +62,7 @@ def centre_square(
     size:int,       # side of the square
     name:str        # of the image, for the message
 )->Image.Image:     # size × size
-    "Resize the shorter side to `size` and cut the centre square out; raises `OutOfBounds` if that takes too many pixels"
+    "Resize the shorter side to `size`, cut the centre square out; raises `OutOfBounds` if that takes too many pixels"
     scale = size/min(im.size)
     w,h = (max(size, round(v*scale)) for v in im.size)
     check_pixels(w, h, f"the image {shortened(name)}, {im.width}×{im.height}, resized by size={size},")

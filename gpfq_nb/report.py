@@ -70,8 +70,8 @@ class Treatment:
     notes:tuple = ()            # what a reader should know
 
 # %% ../nbs/18_report.ipynb #a8332d6f
-LAYER_COLUMNS = ['name', 'kind', 'shape', 'method', 'form', 'levels', 'bits', 'act_bits', 'step', 'rel_error', 'input_error',
-    'sparsity', 'float_sparsity', 'float_std', 'quant_std', 'dead', 'seconds', 'note', 'numel']
+LAYER_COLUMNS = ['name', 'kind', 'shape', 'method', 'form', 'levels', 'bits', 'act_bits', 'step', 'rel_error',
+    'input_error', 'sparsity', 'float_sparsity', 'float_std', 'quant_std', 'dead', 'seconds', 'note', 'numel']
 
 def weight_facts(
     layer:nn.Module,    # float

@@ -24,7 +24,7 @@ def candidates(
 
 # %% ../nbs/08_search.ipynb #49662517
 def _better(best, found):
-    "Of two tuples (error (groups, N), what belongs to it (groups, N, …), …) the one of less error, neuron by neuron"
+    "Neuron by neuron the one of less error of two tuples (error (groups, N), more (groups, N, …), …)"
     if best is None: return found
     better = found[0]<best[0]                                           # (groups, N)
     def chosen(new, old): return torch.where(better.view(*better.shape, *[1]*(new.ndim-2)), new, old)

@@ -84,7 +84,7 @@ def slab(
     lamb:float=0.,                  # λ of the soft threshold
     generator:torch.Generator=None, # of the stochastic rule
 ) -> Tensor:                        # Q (groups, N, B)
-    "`slab_torch`, compiled where the tensors are on the CPU in float32 or float64; raises `ValueError` for an unknown rule"
+    "`slab_torch`, compiled for float32 and float64 on the CPU; raises `ValueError` for an unknown rule"
     if rounding not in rules:
         raise ValueError(f"unknown rounding rule {rounding!r}: one of {', '.join(rules)}")
     if not _compiles(R): return slab_torch(R, T, W, alphabet, rounding, lamb, generator)

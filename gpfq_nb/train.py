@@ -145,7 +145,7 @@ def load_checkpoint(
     diff = [f'{k} {was.get(k)!r} there, {v!r} here' for k,v in identity.items() if was.get(k) != v]
     if diff:
         raise ValueError(
-            f"{path} belongs to another run ({'; '.join(diff)}): choose another folder, or resume=False to overwrite it")
+            f"{path} belongs to another run ({'; '.join(diff)}): choose another folder, or overwrite it: resume=False")
     state = {k.removeprefix('model.'): v for k,v in ts.items() if k.startswith('model.')}
     check_state(model, state, f"the weights in {path} and this model")
     model.load_state_dict(state)
@@ -224,7 +224,7 @@ def train(
     progress:bool=True,             # show a bar
     callback:Callable=None          # called with each epoch's row, a dict, once it is saved
 )->TrainResult:                     # model, history, status, seconds
-    "Train `model` on `data`, testing after every epoch; raises `ValueError` where `check_fit` or `load_checkpoint` does"
+    "Train `model` on `data`, testing after every epoch; raises `ValueError` as `check_fit` and `load_checkpoint`"
     check_fit(model, data, config.batch_size)
     if config.channels_last: model.to(memory_format=torch.channels_last)
     dev = next(model.parameters()).device

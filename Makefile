@@ -51,8 +51,8 @@ dockercheck: ## the Dockerfile's steps without Docker, in a scratch environment
 $(READY): settings.ini setup.py pyproject.toml constraints.txt
 	@echo "Making the environment in $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -qq --no-compile -c constraints.txt setuptools
-	@$(PIP) install -qq --no-compile -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(PIP) install -qq -c constraints.txt setuptools
+	@$(PIP) install -qq -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
 constraints: ## constraints.txt anew: the newest of everything but torch and torchvision

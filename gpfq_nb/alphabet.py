@@ -162,7 +162,7 @@ def fit(cls:Alphabet,
     r = radius(W, granularity, scalar, percentile)
     r = torch.where(r>0, r, 1.)
     if not gap: return cls(r/max(-lo, hi), lo, hi)
-    if levels=="paper": lo,hi = lo-1,hi+1                      # ±(λ + δk), k = 0…K
+    if levels=="paper": lo,hi = lo-1,hi+1                      # ±(λ + δk), k = 0…2^(b-1)
     if max(-lo, hi)<2:
         raise ValueError(f"a hard threshold needs two values on one side of zero: {bits} bits, {levels} is too few")
     if (r<=gap).any():

@@ -157,7 +157,7 @@ def check_overrides(
 
 # %% ../nbs/10_config.ipynb #c1ee426c
 def check_config(
-    c:QuantConfig
+    c:QuantConfig       # whose options are checked one by one already
 )->None:
     "Refuse options that undo each other; raises `ValueError`"
     from gpfq_nb.alphabet import code_range
@@ -215,9 +215,9 @@ def match_layers(
 
 # %% ../nbs/10_config.ipynb #961bd5b7
 def layer_configs(
-    config:QuantConfig,
-    names:list      # of all quantizable layers
-)->dict:            # name -> QuantConfig, or None for a layer that is skipped
+    config:QuantConfig, # of the network
+    names:list          # of all quantizable layers
+)->dict:                # name -> QuantConfig, or None for a layer that is skipped
     "The config of each layer, after `skip` and `overrides`; raises `ValueError` for a key or a field that there is not"
     out = {n: config for n in names}
     for key,change in config.overrides.items():

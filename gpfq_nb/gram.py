@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .patches import inputs_within, map_size, padded, patches, sample_positions, shifted, taps, windows
 
 # %% ../nbs/03_gram.ipynb #d3a00003
-# defined here in the first edition, and still to be imported from here
+# of the chapter before; importing them from here works, too
 _all_ = ['inputs_within', 'map_size', 'padded', 'patches', 'sample_positions', 'shifted', 'taps', 'windows']
 
 # %% ../nbs/03_gram.ipynb #54dd9d37

@@ -12,16 +12,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
+# %% ../nbs/02_patches.ipynb #191d5625
+def _pads(conv):
+    "Rows and columns that a convolution adds around a map: ((top, bottom), (left, right))"
+    left,right,top,bottom = conv._reversed_padding_repeated_twice       # PyTorch's own list: knows padding='same', too
+    return (top,bottom),(left,right)
+
 # %% ../nbs/02_patches.ipynb #640ed2e9
 def padded(
     x:Tensor,           # input of the convolution (B, C, H, W)
     conv:nn.Conv2d,     # whose padding to use
 ) -> Tensor:            # (B, C, H+…, W+…)
     "The input as `conv` pads it"
-    pads = conv._reversed_padding_repeated_twice
-    if not any(pads): return x
+    (top,bottom),(left,right) = _pads(conv)
+    if not any((top, bottom, left, right)): return x
     mode = 'constant' if conv.padding_mode=='zeros' else conv.padding_mode
-    return F.pad(x, pads, mode=mode)
+    return F.pad(x, (left,right,top,bottom), mode=mode)
 
 # %% ../nbs/02_patches.ipynb #d2a00003
 def windows(
@@ -39,9 +45,9 @@ def windows(
 def sample_positions(
     n_images:int,               # B
     n_positions:int,            # L, patches of one image
-    retain_rate:float,          # p, share of them kept
+    retain_rate:float,          # ρ, share of them kept
     generator:torch.Generator,  # on the CPU, so that every device draws the same
-) -> Tensor:                    # (B, ⌈pL⌉) indices into each image's positions
+) -> Tensor:                    # (B, ⌈ρL⌉) indices into each image's positions
     "Which patches of each image to keep, drawn without replacement"
     keep = math.ceil(retain_rate*n_positions)
     return torch.rand(n_images, n_positions, generator=generator).argsort(1)[:,:keep]
@@ -53,7 +59,7 @@ def map_size(
     stride:tuple=None,  # between patches (default: the layer's own)
 ) -> tuple:             # (H', W'), patches down and across
     "How many patches one image has"
-    left,right,top,bottom = conv._reversed_padding_repeated_twice
+    (top,bottom),(left,right) = _pads(conv)
     height = x.shape[-2] + top + bottom
     width = x.shape[-1] + left + right
     axes = zip((height, width), conv.dilation, conv.kernel_size, stride or conv.stride)
@@ -115,8 +121,8 @@ def shifted(
     kh,kw = conv.kernel_size
     h,w = map_size(a, conv)
     C = a.shape[1]
-    zeros = conv.padding_mode=='zeros'
-    left,right,top,bottom = conv._reversed_padding_repeated_twice if zeros else (0,)*4
+    zeros = conv.padding_mode=='zeros'                                  # borders of zeros need not be summed
+    (top,bottom),(left,right) = _pads(conv) if zeros else ((0,0), (0,0))
     up = 0 if upper else kh-1                                           # shifts upward
     a = padded(a, conv)
     b = F.pad(padded(b, conv), (kw-1,kw-1,up,kh-1))
@@ -142,10 +148,10 @@ def _taps_within(inner, outer, axis):
     "Which of the outer kernel's taps along an axis (0: down, 1: across) the inner one's are, or None"
     ki,ko = inner.kernel_size[axis],outer.kernel_size[axis]
     di,do = inner.dilation[axis],outer.dilation[axis]
-    pi,po = (c._reversed_padding_repeated_twice[-2::-2][axis] for c in (inner, outer))    # top or left
-    def beyond(c, k, d): return sum(c._reversed_padding_repeated_twice[2-2*axis:4-2*axis]) - d*(k-1)
-    if beyond(inner, ki, di)!=beyond(outer, ko, do): return None        # not as many positions
-    at = [po-pi+di*i for i in range(ki)]                                # from the outer's first tap
+    before_i,after_i = _pads(inner)[axis]
+    before_o,after_o = _pads(outer)[axis]
+    if before_i+after_i-di*(ki-1)!=before_o+after_o-do*(ko-1): return None      # not as many positions
+    at = [before_o-before_i+di*i for i in range(ki)]                    # from the outer's first tap
     if any(o%do or not 0<=o//do<ko for o in at): return None
     return torch.tensor(at)//do
 

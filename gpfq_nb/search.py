@@ -22,6 +22,22 @@ def candidates(
     r = torch.linspace(1, K/(K+5), n)
     return torch.cat([r, -r]) if flip and alphabet.lo!=-alphabet.hi else r
 
+# %% ../nbs/08_search.ipynb #49662517
+def _better(best, found):
+    "Neuron by neuron the one of less error of two tuples (error (groups, N), more (groups, N, …), …)"
+    if best is None: return found
+    better = found[0]<best[0]                                           # (groups, N)
+    def chosen(new, old): return torch.where(better.view(*better.shape, *[1]*(new.ndim-2)), new, old)
+    return tuple(map(chosen, found, best))
+
+# %% ../nbs/08_search.ipynb #3e69e5f6
+def _beside(at, n, coarse):
+    "The `coarse` candidates around `at` (groups, N), among the n of the same orientation: (groups, coarse, N)"
+    offsets = [o for o in range(-(coarse//2), coarse//2+1) if o]
+    first = (at//n*n)[:,None]                                           # of that orientation
+    near = at[:,None] + torch.tensor(offsets, device=at.device)[:,None]
+    return near.clamp(first, first+n-1)
+
 # %% ../nbs/08_search.ipynb #f669bab2
 def choose_step(
     solve,              # (weights (groups, n, d), alphabet) -> Q, and the layer error of each neuron (groups, n)
@@ -48,24 +64,15 @@ def choose_step(
             if shared: error = error.sum((0, 2), keepdim=True).expand_as(error)
             error,winner = error.min(1)                                 # (groups, N)
             def of_winner(M): return M.take_along_dim(winner[:,None,:,None], 1)[:,0]
-            new = error,of_winner(Q),of_winner(steps),of_winner(i[...,None])
-            if best is None:
-                best = new
-                continue
-            better = error<best[0]                                      # (groups, N)
-            def chosen(M, B): return torch.where(better.view(groups, N, *[1]*(M.ndim-2)), M, B)
-            best = tuple(map(chosen, new, best))
+            best = _better(best, (error, of_winner(Q), of_winner(steps), of_winner(i[...,None])))
         return best
     n = int((ratios>0).sum())                                           # candidates of one orientation
     first = (span(0, len(ratios), n)[:,None] + span(0, n, coarse)).view(1, -1, 1)
     best = attempt(None, first.expand(groups, -1, N))
     if coarse>1:
-        at = best[3][:,None,:,0]                                        # (groups, 1, N), which candidate is best
-        beside = [o for o in range(-(coarse//2), coarse//2+1) if o]
-        begin = at//n*n                                                 # of the candidates of its orientation
-        near = at + torch.tensor(beside, device=W.device)[:,None]
-        best = attempt(best, near.clamp(begin, begin+n-1))
+        *_,at = best                                                    # (groups, N, 1), which candidate is best
+        best = attempt(best, _beside(at[...,0], n, coarse))
     _,Q,steps,_ = best
     return Q,replace(alphabet, step=steps.flatten()[0] if shared else steps)
 
-search = choose_step # its name in the first edition
+search = choose_step # an earlier name of it, still to be imported

@@ -36,11 +36,11 @@ def slab_torch(
 def _slab_rows(R, T, W, step, offset, lo, hi, lamb, gap, Q, lanes=64):
     "Decide blocks into Q, `lanes` neurons side by side"
     groups,N,B = R.shape
-    r = np.zeros((B,lanes), R.dtype)
-    w = np.zeros((B,lanes), R.dtype)
-    o = np.zeros((B,lanes), R.dtype)
-    s = np.ones(lanes, R.dtype)
-    e = np.zeros(lanes, R.dtype)
+    r = np.zeros((B,lanes), R.dtype)    # where the columns stand; once decided, their values
+    w = np.zeros((B,lanes), R.dtype)    # weights
+    o = np.zeros((B,lanes), R.dtype)    # what is added before rounding down
+    s = np.ones(lanes, R.dtype)         # steps
+    e = np.zeros(lanes, R.dtype)        # errors of the column that was just decided
     for g in range(groups):
         for i in range(0, N, lanes):
             m = min(lanes, N-i)
@@ -53,8 +53,8 @@ def _slab_rows(R, T, W, step, offset, lo, hi, lamb, gap, Q, lanes=64):
             for t in range(B):
                 for n in range(lanes):
                     x = r[t,n]
-                    k = np.floor((x-min(max(x, -lamb), lamb))/s[n] + o[t,n])
-                    if gap>0:
+                    k = np.floor((x-min(max(x, -lamb), lamb))/s[n] + o[t,n])    # shrunk by lamb, in steps
+                    if gap>0:                                                   # codes ±1, ±2, … from the gap on
                         k = np.copysign(min(abs(k)+1, hi if x>0 else -lo), x)
                         r[t,n] = np.copysign(gap+(abs(k)-1)*s[n], x) if abs(x)>gap else 0*x
                     else: r[t,n] = min(max(k, lo), hi)*s[n]
@@ -84,7 +84,7 @@ def slab(
     lamb:float=0.,                  # λ of the soft threshold
     generator:torch.Generator=None, # of the stochastic rule
 ) -> Tensor:                        # Q (groups, N, B)
-    "`slab_torch`, compiled where the tensors are on the CPU in float32 or float64; raises `ValueError` for an unknown rule"
+    "`slab_torch`, compiled for float32 and float64 on the CPU; raises `ValueError` for an unknown rule"
     if rounding not in rules:
         raise ValueError(f"unknown rounding rule {rounding!r}: one of {', '.join(rules)}")
     if not _compiles(R): return slab_torch(R, T, W, alphabet, rounding, lamb, generator)

@@ -17,12 +17,11 @@ from .problem import Problem, batched, check_shapes, corrected_target, damped, l
 from .samples import Maps, Patches, Rows, follow, gpfq_blocked
 from .slab import slab, slab_beam, slab_beam_torch, slab_torch
 
-target = corrected_target # its name in the first edition
-
 # %% ../nbs/07_solvers.ipynb #d7a00001
-# defined here in the first edition, and still to be imported from here
+# of the chapters before; importing them from here works, too
 _all_ = ['Maps', 'Patches', 'Rows', 'check_shapes', 'damped', 'follow', 'gpfq_blocked', 'layer_error',
     'slab', 'slab_beam', 'slab_beam_torch', 'slab_torch']
+target = corrected_target # an earlier name of it, still to be imported
 
 # %% ../nbs/07_solvers.ipynb #d7a00003
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Solver:
     tells_error:bool=False  # where D is None, solve(problem, error=True) returns (Q, error)
 
     def with_error(self,
-        p:Problem
+        p:Problem           # of one layer
     ) -> tuple:             # Q (groups, N, d) and the error of each neuron (groups, N)
         "Quantized weights and what they lose: `layer_error`, or, with the damped G, what the solver itself tells"
         if self.tells_error and p.D is None: return self.solve(p, error=True)
@@ -111,7 +110,7 @@ def _diffuse(
 # %% ../nbs/07_solvers.ipynb #d7a00008
 @solver('gpfq', sparse=True, samples=True)
 def solve_gpfq(
-    p:Problem,
+    p:Problem,      # with G
     block:int=64    # columns decided inside one slab
 ) -> Tensor:        # Q (groups, N, d)
     "Greedy path-following quantization (Zhang, Zhou, Saab 2023)"
@@ -160,11 +159,11 @@ def _by_factor(
         alive = (p.G.diagonal(dim1=-2, dim2=-1)>0)[:,None]
         first = torch.where(alive, first, 0.)
         V = torch.where(alive, V, 0.)
-    R = chol.flip(-1, -2)
+    F = chol.flip(-1, -2)                                               # (groups, d, d), upper triangular
     scale = 1/chol.diagonal(dim1=-2, dim2=-1).flip(-1)[:,None]          # (groups, 1, d)
     def one_path(R, T, W, B): return slab(R, T, W, p.grid, p.rounding, p.lamb, p.generator)
     def paths(R, T, W, B): return slab_beam(R, T, W, p.grid, scale[:,0,B]**-2, beam)
-    return _diffuse(first, V, R, scale, one_path if beam==1 else paths, block)
+    return _diffuse(first, V, F, scale, one_path if beam==1 else paths, block)
 
 # %% ../nbs/07_solvers.ipynb #d7a00011
 @solver('gptq', factor=True, beam=True, tells_error=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CIFAR_RESNETS', 'SMALL', 'FLOATS', 'INTS', 'model_names', 'check_model_name', 'check_stem', 'create_model',
-           'number_kind', 'check_types', 'state_differences', 'check_state', 'fit_names', 'check_layers', 'load_model']
+           'number_kind', 'check_types', 'state_differences', 'check_state', 'fit_names', 'check_modules', 'load_model']
 
 # %% ../nbs/52_models.ipynb #1ad63a86
 import difflib
@@ -19,7 +19,6 @@ from .data import import_torchvision
 from .entries import MAX_CLASSES
 from .files import few, shortened
 from .inputs import quantize_inputs
-from .layer import quantizable
 from .networks import MAX_CHANNELS, CifarResNet, cifar_stem, mlp_net, seeded, set_in_channels, tiny_net
 from .options import whole
 from .weights import load_weights
@@ -171,17 +170,17 @@ def fit_names(
     return state
 
 # %% ../nbs/52_models.ipynb #5ae533d1
-def check_layers(
+def check_modules(
     model:nn.Module, # that the names should be of
-    names:Iterable,  # of layers
+    names:Iterable,  # of modules
     path:Path        # of the file that has them, for the message
 )->None:
-    "Raise `ValueError` for names that are of no layer that can be quantized"
-    strange = sorted(set(names) - set(quantizable(model)))
+    "Raise `ValueError` for names of modules that there are not"
+    strange = sorted(set(names) - {n for n,_ in model.named_modules() if n})
     if strange:
         raise ValueError(
-            f"{shortened(path)}: its metadata has inputs for {few(n or repr(n) for n in strange)}, which is no linear "
-            "or convolution layer of the model: name the right architecture (name=, --model), or save the weights anew")
+            f"{shortened(path)}: its metadata has inputs for {few(n or repr(n) for n in strange)}, which is no "
+            "module of the model: name the right architecture (name=, --model), or save the weights anew")
 
 # %% ../nbs/52_models.ipynb #949373de
 def load_model(
@@ -203,6 +202,6 @@ def load_model(
     check_state(model, state, f"the weights in {shortened(path)} and the model {name}")
     model.load_state_dict(state, strict=False)
     grids = meta.get('inputs') or {}
-    check_layers(model, grids, path)
+    check_modules(model, grids, path)
     quantize_inputs(model, {n: Alphabet(*grid) for n,grid in grids.items()})
     return model.eval(), meta

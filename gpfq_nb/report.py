@@ -26,10 +26,11 @@ from .walk import Visit
 def sum_of_squares(
     x:Tensor    # of any shape
 )->Tensor:      # (), in float64
-    "Σ x², in float32 at least"
+    "Σ x², in float32 where that can hold it"
     last = x.permute(0, 2, 3, 1) if x.ndim == 4 else x          # as it lies in memory
     flat = last.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1)
-    return torch.dot(flat, flat).double()
+    total = torch.dot(flat, flat).double()
+    return total if 1e-30 < total < 1e38 else flat.double().square().sum()
 
 # %% ../nbs/27_report.ipynb #c0cbc366
 class ErrorRatio:

@@ -267,7 +267,7 @@ def record(
     batch,              # see `batch_tensors`
     forward=lambda model, batch: model(batch),  # how the network is run on it
     watch=None,         # see `Recorder`
-    there:set=None      # see `Recorder`
+    there:set=None      # see `Recorder`; an empty set: what is not known was computed elsewhere
 )->Tape:
     "Run a network on a batch, and note what it does; once more if it came upon a tensor that nothing is known of"
     r = Recorder(model, batch_tensors(batch), watch, there)

@@ -20,7 +20,7 @@ from .tape import Tape
 def check_batches(
     batches         # iterable of batches, or one tensor or dictionary
 )->list:
-    "The calibration batches as a list; raises `ValueError` if there are none, or they hold no tensors or no finite numbers"
+    "The batches as a list; raises `ValueError` if there are none, or they hold no tensors, or numbers that are not finite"
     given = [batches] if isinstance(batches, (Tensor, dict)) else list(batches)
     for i,b in enumerate(given):
         tensors = batch_tensors(b)
@@ -82,8 +82,9 @@ def choose_forward(
             return forward
         except Exception as e: why = why or e
     shapes = [(tuple(t.shape), str(t.dtype).removeprefix('torch.')) for t in batch_tensors(batch)]
+    reason = 'it knows none of their names' if why is None else str(why) or f'{type(why).__name__} without a message'
     raise ValueError(f"{type(model).__name__} cannot take calibration inputs of shape and type "
-        f"{', '.join(f'{s} {d}' for s,d in shapes)}: {why or 'it knows none of their names'} "
+        f"{', '.join(f'{s} {d}' for s,d in shapes)}: {reason} "
         "(say how it is run with forward=, a function of network and batch)") from why
 
 # %% ../nbs/18_calibration.ipynb #bffaafe3

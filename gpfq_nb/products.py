@@ -121,7 +121,8 @@ class Conv(Product):
     )->nn.Module:
         "A `Conv2d` with this weight"
         C = W.shape[1]*self.groups
-        made = nn.Conv2d(C, len(W), tuple(W.shape[2:]), groups=self.groups, bias=bias is not None, device='meta', **kwargs)
+        size,biased = tuple(W.shape[2:]),bias is not None
+        made = nn.Conv2d(C, len(W), size, groups=self.groups, bias=biased, device='meta', **kwargs)
         return with_weight(made, W, bias)
 
     def layer(self, W, bias=None):

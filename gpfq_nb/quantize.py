@@ -74,14 +74,15 @@ class Shared:
 def rounds_inputs(
     visit:Visit     # of a site
 )->bool:
-    "Can the inputs of a site be rounded where its module is called? Only if what is multiplied is what the module is given"
+    "Can the inputs of a site be rounded where its module is called: is what is multiplied what the module is given?"
     for use in visit.site.uses:
         calls = [c for c in use.tape.calls.get(visit.name, ()) if c.start <= use.op.at < c.stop and c.inputs]
         if not calls or len(visit.site.names) > 1 or not use.product.summed: return False
         leaf,ops = use.inputs[0],use.tape.ops[calls[-1].start:use.op.at]
         padding = {op.outs[0]: op for op in ops if op.name == 'pad'}
-        if leaf != calls[-1].inputs[0] and not (getattr(leaf, 'i', None) in padding and calls[-1].inputs[0] in padding[leaf.i].leaves):
-            return False
+        given = calls[-1].inputs[0]
+        padded = getattr(leaf, 'i', None) in padding and given in padding[leaf.i].leaves
+        if leaf != given and not padded: return False
     return True
 
 # %% ../nbs/29_quantize.ipynb #b3af9a53
@@ -190,7 +191,7 @@ def quantize_model(
     progress:bool=True,             # show a bar
     max_memory:int=None,            # bytes that it may add while it runs, beyond two copies of the model
     forward:Callable=None,          # how the network is run on a batch: called with both
-    random:bool=False               # may it draw at random in eval mode? Then both networks draw the same, from `config.seed`
+    random:bool=False               # may it draw at random in eval mode? Both networks draw the same, from the config's seed
 )->QuantResult:
     "Quantize every weight that `model` multiplies its inputs by; `ValueError` names what cannot be done"
     start = time.perf_counter()

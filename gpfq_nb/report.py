@@ -235,7 +235,8 @@ class Report:
     def rest(self)->list:
         "Rows of what no product reaches: whole tensors, and what is left of those that are used in part"
         def row(name, W, note):
-            return weight_facts(W, W) | dict(name=name, kind=self.kind(name.partition('[')[0]), method='skipped', form='', note=note)
+            kind = self.kind(name.partition('[')[0])
+            return weight_facts(W, W) | dict(name=name, kind=kind, method='skipped', form='', note=note)
         found = [row(row_name(n), self.ref[n], why) for n,why in self.left.items()]
         parts = {}
         for s in self.sites:
@@ -243,7 +244,8 @@ class Report:
         for n,used in parts.items():
             unused = torch.ones(self.ref[n].numel(), dtype=torch.bool, device=self.ref[n].device)
             unused[torch.cat(used)] = False
-            if unused.any(): found.append(row(f'{row_name(n)}[rest]', self.ref[n].flatten()[unused], 'not reached by the calibration data'))
+            rest = self.ref[n].flatten()[unused]
+            if len(rest): found.append(row(f'{row_name(n)}[rest]', rest, 'not reached by the calibration data'))
         return found
 
     def table(self)->pd.DataFrame:

@@ -30,12 +30,17 @@ def copies(
     def copy(t):
         if not isinstance(t, Tensor): return t
         if storage(t) not in bases: bases[storage(t)] = t.untyped_storage().clone()
-        return torch.empty(0, dtype=t.dtype, device=t.device).set_(bases[storage(t)], t.storage_offset(), t.shape, t.stride())
+        empty = torch.empty(0, dtype=t.dtype, device=t.device)
+        return empty.set_(bases[storage(t)], t.storage_offset(), t.shape, t.stride())
     return [copy(v) for v in values]
 
 # %% ../nbs/17_streams.ipynb #9dabb651
 # operations that give values and the places they were found at, by the names of their arguments
-PICKS = dict(topk=('input', 'k', 'dim'), sort=('input', 'dim'), max=('input', 'dim', 'keepdim'), min=('input', 'dim', 'keepdim'))
+PICKS = dict(
+    topk=('input', 'k', 'dim'),
+    sort=('input', 'dim'),
+    max=('input', 'dim', 'keepdim'),
+    min=('input', 'dim', 'keepdim'))
 
 def picked(
     op:Op,          # of `PICKS`

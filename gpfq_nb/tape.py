@@ -183,7 +183,8 @@ class Recorder(TorchFunctionMode):
         if not isinstance(v, Tensor): return v
         if v in self.known: return self.known[v]
         self.strange = True
-        if self.there is not None and id(v) not in self.there: self.escaped = self.escaped or self.stack[-1] or 'the network itself'
+        elsewhere = self.there is not None and id(v) not in self.there
+        if elsewhere: self.escaped = self.escaped or self.stack[-1] or 'the network itself'
         return v
 
     def note(self, func, args, kwargs):
@@ -271,7 +272,8 @@ def record(
 )->Tape:
     "Run a network on a batch, and note what it does; once more if it came upon a tensor that nothing is known of"
     r = Recorder(model, batch_tensors(batch), watch, there)
-    with torch.no_grad(), transparent(), torch.compiler.set_stance('force_eager'), modules_noted(model, r), r, Beneath(r):
+    eager = torch.compiler.set_stance('force_eager')
+    with torch.no_grad(), transparent(), eager, modules_noted(model, r), r, Beneath(r):
         out = forward(model, batch)
         result = [r.leaf(t) for t in batch_tensors(out)]
     if r.strange and there is None: return record(model, batch, forward, watch, tensors_there())

@@ -37,7 +37,7 @@ class Visit:
 
     @property
     def source(self):
-        "What its inputs are in the tape of the first batch, where it is used once: sites with the same see the same values"
+        "Its inputs on the first tape, where it is used once: sites with the same see the same values"
         uses = self.walk.uses(self.site, 0)
         return uses[0].inputs[0] if len(uses) == 1 and len(uses[0].inputs) == 1 else None
 
@@ -86,7 +86,8 @@ class Walk:
         self.gauges = {tape: gauges(tape, sites) for tape in tapes}
         self.constants = {tape: Constants(tape, self.ref) for tape in dict.fromkeys(tapes)}
         self.gone = {tape: unneeded(tape, self.gauges[tape]) for tape in tapes}
-        self.order = {tape: sorted((u.op.at, k) for k,s in enumerate(stops) for u in s.uses if u.tape is tape) for tape in tapes}
+        uses = [(u.tape, u.op.at, k) for k,s in enumerate(stops) for u in s.uses]
+        self.order = {tape: sorted((at, k) for t,at,k in uses if t is tape) for tape in tapes}
 
     def __iter__(self):
         "A `Visit` for each stop, when it is first reached"

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['check_values', 'same_for_all', 'site_configs', 'check_memory', 'record_all', 'check_random', 'seed_draws',
-           'used_in_order', 'Setting', 'computed_by', 'name_computed', 'part_of_computed', 'make_plain', 'set_up',
-           'few_inputs', 'bound_memory']
+           'used_in_order', 'Setting', 'computed_by', 'name_computed', 'make_plain', 'set_up', 'few_inputs',
+           'bound_memory']
 
 # %% ../nbs/28_prepare.ipynb #c6d5df13
 import warnings
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ def same_for_all(
 def site_configs(
     config:QuantConfig,
     sites:list,
-    left:dict,      # from `left_out`
+    left:Iterable,  # names of matrices at no site
     held:dict       # name -> tensor of the network, for their order
 )->dict:            # name of a site -> its QuantConfig, None for one that is skipped
     "What is asked for each weight; raises `ValueError` for names that there are not, or no weight at all"
@@ -156,8 +156,12 @@ class Setting:
         matrices = [n for n,p in self.ref.named_parameters(remove_duplicate=False) if p.ndim > 1]
         self.sites = find_sites(self.tapes, held)
         name_computed(self.sites, self.ref)
-        self.left = left_out(self.tapes, held, self.sites, [n for n in matrices if not part_of_computed(n, self.sites)])
-        self.configs = site_configs(config, self.sites, self.left, held)
+        left = left_out(self.tapes, held, self.sites, matrices)
+        parts = {n: s for s in self.sites for u in s.uses for n in u.beside if n in left}
+        self.configs = site_configs(config, self.sites, [n for n in left if n not in parts], held)
+        skipped = {n for n,s in parts.items() if self.configs[s.name] is None}
+        def why(n): return 'skipped by config, ' if n in skipped else ''
+        self.left = left | {n: why(n) + f'part of what {s.name} is computed from' for n,s in parts.items()}
 
     def walk(self,
         net:nn.Module,      # to go beside the float network
@@ -194,14 +198,6 @@ def name_computed(
         for u in s.uses: u.name = name
         s.names = [name]
 
-def part_of_computed(
-    name:str,       # of a tensor
-    sites:list
-)->bool:
-    "Is a tensor one of several that a computed weight is made of?"
-    owners = [s.held.rpartition('.')[0] for s in sites if s.weight]
-    return any(name.startswith(f'{o}.' if o else '') for o in owners)
-
 # %% ../nbs/28_prepare.ipynb #fc2da2b0
 def make_plain(
     setting:Setting     # that has looked
@@ -231,9 +227,11 @@ def set_up(
         raise ValueError(f"{type(ref).__name__} has no weights: there is nothing to quantize")
     device = device_of(ref)
     def there(b): return tree_map(lambda v: v.to(device) if isinstance(v, Tensor) else v, b)
-    first,forward = few_inputs(ref, there(batches[0]), forward)
-    if not random: check_random(ref, first, forward)
-    layout = memory_order(ref, first, forward)
+    probe = copied(model)                                       # it may keep something of what it is given
+    first,forward = few_inputs(probe, there(batches[0]), forward)
+    if not random: check_random(probe, first, forward)
+    layout = memory_order(probe, first, forward)
+    del probe
     for m in (ref, net): turn(m, layout)
     batches = [with_layout(there(b), layout) for b in batches]
     setting = Setting(ref, net, forward, MemoryPlan(batches))

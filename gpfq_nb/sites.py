@@ -92,6 +92,7 @@ class Use:
     inputs:list         # leaves
     bias:object = None  # a leaf, or None
     name:str = ''       # of the row that it is told in
+    beside:tuple = ()   # names of other tensors that its weight is computed from
 
 @dataclass(eq=False)
 class Site:
@@ -165,7 +166,8 @@ def use_of(
     if not made_of: return None
     name = max(made_of, key=lambda n: consts.held[n].numel())
     here = [n for n in names[name] if row_name(n) == op.place]
-    use = Use(consts.tape, op, product, inputs, bias, row_name((here or [name])[0]))
+    row = row_name((here or [name])[0])
+    use = Use(consts.tape, op, product, inputs, bias, row, tuple(sorted(made_of - {name})))
     if isinstance(w, Held): return use,name,None,None
     index = selection(consts, w, op.at, name)
     computed = None if index is not None else lambda tensors: consts.value(w, op.at, tensors)

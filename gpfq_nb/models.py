@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CIFAR_RESNETS', 'SMALL', 'AUX', 'FLOATS', 'INTS', 'MADE_WITH', 'model_names', 'check_model_name', 'check_stem',
-           'torchvision_network', 'create_model', 'number_kind', 'check_types', 'state_differences', 'check_state',
-           'prefixes', 'fit_names', 'check_modules', 'load_model', 'pretrained_network']
+           'torchvision_network', 'create_model', 'size_facts', 'number_kind', 'check_types', 'state_differences',
+           'check_state', 'prefixes', 'fit_names', 'check_modules', 'load_model', 'pretrained_network']
 
 # %% ../nbs/52_models.ipynb #1ad63a86
 import difflib
@@ -113,6 +113,15 @@ def create_model(
         model = torchvision_network(name, num_classes, image_size)
         if stem == 'cifar': cifar_stem(model)
         return set_in_channels(model, in_channels)
+
+# %% ../nbs/52_models.ipynb #1a6bfd77
+def size_facts(
+    name:str,   # a network, see `check_model_name`
+    shape:tuple # (channels, height, width) of the images that it is to see
+)->dict:        # {} for a network that takes any size
+    "The option of `create_model` that makes a network for the size of some images, where there is one"
+    if name in SMALL | CIFAR_RESNETS or is_weights_name(name) or shape[1] != shape[2]: return {}
+    return dict(image_size=shape[1]) if has_size(name) else {}
 
 # %% ../nbs/52_models.ipynb #e1100015
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -234,6 +243,7 @@ def load_model(
 )->tuple[nn.Module,dict]:      # the network in evaluation mode, and the facts saved with its weights
     "The network whose weights a file holds; raises `ValueError` if they do not fit it"
     state,meta = load_weights(path)
+    if is_weights_name(name): name = weights_facts(name)['model']
     name = name or meta.get('model')
     if name is None:
         raise ValueError(
@@ -241,7 +251,7 @@ def load_model(
     opts = {k: meta[k] for k in MADE_WITH if meta.get(k) is not None} | kw
     if num_classes is not None: opts['num_classes'] = num_classes
     model = create_model(name, seed=0, **opts)
-    state = {k: v for k,v in state.items() if not k.startswith(AUX.get(name, ()) or '\0')}
+    state = {k: v for k,v in state.items() if not k.startswith(AUX.get(name, ()))}
     state = fit_names(state, model.state_dict())
     check_state(model, state, f"the weights in {shortened(path)} and the model {name}")
     model.load_state_dict(state, strict=False)

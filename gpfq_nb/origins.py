@@ -36,6 +36,8 @@ def split_name(
     if where == 'timm': fits = re.fullmatch(r'[\w.-]+', what)
     else: fits = re.fullmatch(DOTTED, what) and (where.endswith('.py') or re.fullmatch(DOTTED, where))
     if not fits: raise ValueError(f"model {name!r:.80}: expected {FORMS}")
+    if re.fullmatch(r'IMAGENET\w*|DEFAULT', what):
+        raise ValueError(f"model {name!r:.80}: weights of torchvision's go by names such as ResNet50_Weights.IMAGENET1K_V2")
     return where, what
 
 # %% ../nbs/49_origins.ipynb #83526674
@@ -157,8 +159,10 @@ def user_network(
 def import_timm()->ModuleType:
     "timm; raises `ValueError` where it is not installed"
     import_torchvision()        # what is missing of it is declared first
-    try: import timm
-    except ImportError as e:
+    try:
+        import timm
+        timm.is_model       # a folder of that name can be imported, too
+    except (ImportError, AttributeError) as e:
         raise ValueError(f"a network timm:NAME needs the package timm ({shortened(e)}): pip install timm") from None
     return timm
 
@@ -196,7 +200,7 @@ def is_weights_name(
     name # anything
 )->bool:
     "Whether a name has the form of torchvision's weights"
-    return isinstance(name, str) and re.fullmatch(r'\w+_Weights\.\w+', name) is not None
+    return isinstance(name, str) and re.fullmatch(r'\w+_Weights\.[A-Z][A-Z0-9_]+', name) is not None
 
 # %% ../nbs/49_origins.ipynb #8bdac611
 def named_weights()->dict: # full name -> (network's name, torchvision's entry)

@@ -146,7 +146,8 @@ def check_outputs(
     "Raise `ValueError` for a network whose outputs are not the classes of a data set"
     classes = images.num_classes
     said = f"{name} has {n} outputs, {images.name} has {classes} classes"
-    if n < classes: raise ValueError(f"{said}: expected at least an output for each; is this its data set?")
+    if n < classes:
+        raise ValueError(f"{said}, with labels 0 to {classes-1}: expected an output for each; is this its data set?")
     if n == classes or num_classes is not None: return
     raise ValueError(
         f"{said}: if its labels, 0 to {classes-1}, count among the outputs, say so (num_classes={n}, --num-classes {n})")

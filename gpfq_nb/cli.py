@@ -53,8 +53,8 @@ SENTENCES = dict(
     stem="of torchvision's ResNets",
     normalize="imagenet, cifar10, or means/stds such as 0.5,0.5,0.5/0.2,0.2,0.2",
     weights="weights file: safetensors, or a state dict saved by torch.save; or torchvision's by name, such as "
-        "ResNet50_Weights.IMAGENET1K_V2, which bring architecture and normalisation with them and are for images cut to "
-        "224 pixels, mostly",
+        "ResNet50_Weights.IMAGENET1K_V2, which bring architecture and normalisation with them and are for images cut "
+        "to 224 pixels, mostly",
     num_classes="outputs of the network; default: as many as the data set has classes",
     preset="what options are that are not given: default (the best that is known), plain (GPFQ alone) or paper",
     calib="calibration images",

@@ -150,7 +150,8 @@ def check_outputs(
         raise ValueError(f"{said}, with labels 0 to {classes-1}: expected an output for each; is this its data set?")
     if n == classes or num_classes is not None: return
     raise ValueError(
-        f"{said}: if its labels, 0 to {classes-1}, count among the outputs, say so (num_classes={n}, --num-classes {n})")
+        f"{said}: if its labels, 0 to {classes-1}, count among the outputs, say so (num_classes={n}, "
+        f"--num-classes {n})")
 
 # %% ../nbs/65_jobs.ipynb #6a16e460
 def load_pair(

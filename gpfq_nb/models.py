@@ -272,5 +272,5 @@ def pretrained_network(
         if asked in (None, meta[k]): continue
         raise ValueError(
             f"{name} has {k}={meta[k]}, asked for {asked}: choose the architecture with fresh weights, {meta['model']}"
-            + (f", or say --num-classes {meta[k]} where labels count among these outputs" if k == 'num_classes' else ''))
+            + (f", or say --num-classes {meta[k]} if labels count among these outputs" if k == 'num_classes' else ''))
     return load_model(name)[0].train()

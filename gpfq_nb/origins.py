@@ -37,7 +37,8 @@ def split_name(
     else: fits = re.fullmatch(DOTTED, what) and (where.endswith('.py') or re.fullmatch(DOTTED, where))
     if not fits: raise ValueError(f"model {name!r:.80}: expected {FORMS}")
     if re.fullmatch(r'IMAGENET\w*|DEFAULT', what):
-        raise ValueError(f"model {name!r:.80}: weights of torchvision's go by names such as ResNet50_Weights.IMAGENET1K_V2")
+        raise ValueError(
+            f"model {name!r:.80}: weights of torchvision's go by names such as ResNet50_Weights.IMAGENET1K_V2")
     return where, what
 
 # %% ../nbs/49_origins.ipynb #83526674
@@ -221,7 +222,8 @@ def weights_entry(
     known = named_weights()
     if name in known: return known[name]
     near = difflib.get_close_matches(name, known, 3, .5)
-    raise ValueError(f"torchvision has no weights {name!r:.80}" + (f": did you mean {' or '.join(near)}?" if near else ''))
+    meant = f": did you mean {' or '.join(near)}?" if near else ''
+    raise ValueError(f"torchvision has no weights {name!r:.80}{meant}")
 
 # %% ../nbs/49_origins.ipynb #2b7b163d
 SIZE_OPTIONS = dict(vision_transformer='image_size', maxvit='input_size') # torchvision's chapter -> name of its option
@@ -258,7 +260,8 @@ def fetch_weights(
     _,entry = weights_entry(name)
     path = Path(torch.hub.get_dir())/'checkpoints'/PurePosixPath(urlparse(entry.url).path).name
     if path.is_file(): return path
-    digits = re.search(r'-([0-9a-f]{8,})\.', path.name)     # the beginning of the file's hash, checked when it is fetched
+    # the beginning of the file's hash, checked when it is fetched
+    digits = re.search(r'-([0-9a-f]{8,})\.', path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(entry.url, str(path), digits and digits[1])
@@ -303,10 +306,12 @@ def network_from(
 )->nn.Module:
     "A network from elsewhere, with fresh weights; raises `ValueError`"
     where,what = split_name(name)
-    if where != 'timm': return user_network(name, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+    options = dict(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+    if where != 'timm': return user_network(name, **options)
     check_timm(what)
-    try: return timm_network(what, num_classes, in_channels, image_size)
+    try: return timm_network(what, **options)
     except Exception as e:
         said = (str(e).splitlines() or [type(e).__name__])[0]
         size = f' of side {image_size}' if image_size else ''
-        raise ValueError(f"{name} cannot be made for images{size} with {in_channels} channels: {shortened(said)}") from None
+        raise ValueError(
+            f"{name} cannot be made for images{size} with {in_channels} channels: {shortened(said)}") from None

@@ -60,8 +60,8 @@ def check_answer(
     "Raise `ValueError` for an answer that is no tensor"
     if isinstance(out, Tensor): return
     raise ValueError(
-        f"this {type(model).__name__} answers with a {type(out).__name__} while it is trained: expected one tensor; make "
-        "it without auxiliary outputs (of torchvision's: aux_logits=False)")
+        f"this {type(model).__name__} answers with a {type(out).__name__} while it is trained: expected one tensor; "
+        "make it without auxiliary outputs (of torchvision's: aux_logits=False)")
 
 # %% ../nbs/55_train.ipynb #9e42b2f1
 def train_epoch(

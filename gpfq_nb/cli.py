@@ -48,10 +48,14 @@ SHORT = dict(model='-m', data='-ds', weights='-wf', bits='-b', scalar='-s', perc
 # %% ../nbs/73_cli.ipynb #2488cc42
 SENTENCES = dict(
     data="digits, cifar10, folder:PATH or npz:PATH",
-    model="resnet18|34|50|101, resnet20|32|44|56, mlp, tiny, or any torchvision name",
+    model="resnet18|34|50|101, resnet20|32|44|56, mlp, tiny, any torchvision name, timm:NAME, module:function or "
+        "path/to/file.py:function of your own, or torchvision's weights such as ResNet50_Weights.IMAGENET1K_V2",
     stem="of torchvision's ResNets",
     normalize="imagenet, cifar10, or means/stds such as 0.5,0.5,0.5/0.2,0.2,0.2",
-    weights="weights file: safetensors, or a state dict saved by torch.save",
+    weights="weights file: safetensors, or a state dict saved by torch.save; or torchvision's by name, such as "
+        "ResNet50_Weights.IMAGENET1K_V2, which bring architecture and normalisation with them and are for images cut "
+        "to 224 pixels, mostly",
+    num_classes="outputs of the network; default: as many as the data set has classes",
     preset="what options are that are not given: default (the best that is known), plain (GPFQ alone) or paper",
     calib="calibration images",
     calib_seed="which calibration images, and the default of --seed",
@@ -124,6 +128,7 @@ def train_options(parser)->None:
     add_own(parser, 'data', 'data', default='digits')
     add_own(parser, 'data', 'model', default='tiny')
     add_own(parser, 'data', 'stem', default='imagenet', choices=('imagenet', 'cifar'))
+    add_own(parser, 'data', 'num_classes', kind=int)
     add_own(parser, 'data', 'normalize', more="; default: the data set's own")
     add_fields(parser, 'training', TrainConfig, TRAINING, short=dict(batch_size='-bs'), convert=READ)
     add_option(parser, 'output', 'out', "folder of weights.safetensors, history.csv, result.json; "
@@ -137,7 +142,8 @@ def train_options(parser)->None:
 def gpfq_train(o):
     "Train a network; killed and started again, it goes on after the last whole epoch; what is done is not done again"
     from gpfq_nb.jobs import train_job, train_plan
-    fixed = dict(model=o.model, data=o.data, stem=o.stem, normalize=parse_normalize(o.normalize), device=o.device)
+    fixed = dict(model=o.model, data=o.data, stem=o.stem, normalize=parse_normalize(o.normalize), device=o.device,
+        num_classes=o.num_classes)
     job = functools.partial(train_job, progress=not o.quiet, force=o.force, **fixed)
     plan = functools.partial(train_plan, **fixed)
     out,log = run_grid(job, plan, o.out, 'runs/train', {k: getattr(o, k) for k in TRAINING})
@@ -152,10 +158,11 @@ FORMER = {'--fusion': '--fuse-bn', '--stochastic': '--rounding stochastic', '--n
 def quantize_options(parser)->None:
     "The options of gpfq_quantize"
     silent = ", where the weights do not say"
-    add_own(parser, 'data', 'weights', metavar='FILE', required=True)
+    add_own(parser, 'data', 'weights', metavar='FILE')
     add_own(parser, 'data', 'data', default='digits')
     add_own(parser, 'data', 'model', more=silent)
     add_own(parser, 'data', 'stem', more=silent, choices=('imagenet', 'cifar'))
+    add_own(parser, 'data', 'num_classes', kind=int)
     add_own(parser, 'data', 'normalize', more=silent)
     add_quantizing(parser, ['bits'])
     add_own(parser, 'method', 'preset', default='default', choices=('default', 'plain', 'paper'), many=True)
@@ -177,8 +184,11 @@ def quantize_options(parser)->None:
 @command(quantize_options, '--weights FILE [options]')
 def gpfq_quantize(o):
     "Quantize a trained network, and measure it; what is done is not done again"
-    from gpfq_nb.jobs import quantize_job, quantize_plan
-    once = ('weights', 'data', 'model', 'stem', 'batch_size', 'augment_calib', 'save_model', 'device')
+    from gpfq_nb.jobs import is_weights_name, quantize_job, quantize_plan
+    if o.weights is None and is_weights_name(o.model): o.weights = o.model      # they are a network's name, too
+    if o.weights is None: raise ValueError('--weights must be given; see gpfq_quantize --help')
+    once = ('weights', 'data', 'model', 'stem', 'batch_size', 'augment_calib', 'save_model', 'device',
+        'num_classes')
     fixed = {k: getattr(o, k) for k in once} | dict(normalize=parse_normalize(o.normalize))
     job = functools.partial(quantize_job, progress=not o.quiet, force=o.force, **fixed)
     plan = functools.partial(quantize_plan, **fixed)
@@ -203,6 +213,7 @@ def sweep_options(parser)->None:
     add_option(parser, 'study', 'variants', f"ways to quantize: {', '.join(VARIANTS)}", many=True)
     add_own(parser, 'data', 'data', 'model')
     add_own(parser, 'data', 'stem', choices=('imagenet', 'cifar'))
+    add_own(parser, 'data', 'num_classes', kind=int)
     add_own(parser, 'data', 'normalize', more="; of training")
     add_option(parser, 'training', 'lrs', "learning rates, any notation", many=True)
     add_option(parser, 'training', 'seeds', "of training", int, many=True)
@@ -228,8 +239,9 @@ def given_settings(
     def of(names): return {k: getattr(o, k) for k in names}
     def single(v, k): return v[0] if isinstance(v, list) and len(v) == 1 and k not in ('milestones', 'skip') else v
     settings = of(('data', 'model', 'lrs', 'seeds', 'bits', 'calib', 'calib_seeds'))
-    train = of(OF_TRAINING) | dict(stem=o.stem, normalize=parse_normalize(o.normalize))
-    quantize = of(FOR_ALL) | dict(save_model=o.save_model)
+    outputs = dict(num_classes=o.num_classes)
+    train = of(OF_TRAINING) | outputs | dict(stem=o.stem, normalize=parse_normalize(o.normalize))
+    quantize = of(FOR_ALL) | outputs | dict(save_model=o.save_model)
     return settings, {k: single(v, k) for k,v in train.items()}, {k: single(v, k) for k,v in quantize.items()}
 
 # %% ../nbs/73_cli.ipynb #b4798cdf

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LONGEST_SCRATCH', 'PREFIX', 'THREADS', 'RECORDS', 'TOY', 'TOY_TRAIN', 'TOY_QUANTIZE', 'templates', 'read_notebook',
            'template_hash', 'template_params', 'scratch_root', 'scratch', 'alive', 'sweep_scratch', 'execute',
-           'record_error', 'read_error', 'run_cell', 'toy_templates', 'importable']
+           'record_error', 'read_error', 'own_path', 'run_cell', 'toy_templates', 'importable']
 
 # %% ../nbs/35_execute.ipynb #23000004
-import hashlib, json, os, re, shutil, tempfile, time, traceback
+import hashlib, json, os, re, shutil, sys, sysconfig, tempfile, time, traceback
 from contextlib import contextmanager
 from importlib import import_module, resources
 from pathlib import Path
@@ -191,6 +191,13 @@ def _failed(
     except OSError as also: evalue += f' (and that could not be recorded: {also})'
     return f'{ename}: {evalue}'
 
+# %% ../nbs/35_execute.ipynb #64aafb87
+def own_path()->list[str]:
+    "The folders that this process finds modules in, but for those of Python and of what is installed"
+    libraries = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
+    def is_python(p): return p in libraries or Path(p).parent.as_posix() in libraries or p.endswith('.zip')
+    return [os.path.abspath(p) for p in dict.fromkeys(sys.path) if not is_python(p)]
+
 # %% ../nbs/35_execute.ipynb #1f3285a2
 def run_cell(
     template:str,        # path of the notebook
@@ -204,6 +211,7 @@ def run_cell(
     home = Path(out)
     name = Path(template).name
     try:
+        os.environ['PYTHONPATH'] = os.pathsep.join(own_path())
         if threads: os.environ.update({k: str(threads) for k in THREADS})
         check_writable(home)
         check_places(home)

@@ -17,8 +17,9 @@ import numpy as np
 
 from .config import QuantConfig
 from .data import check_normalize, data_source
+from .entries import MAX_CLASSES
 from .files import few, jsonable
-from .models import check_model_name, check_stem, pick_device
+from .models import check_model_name, check_stem, is_weights_name, pick_device, weights_entry, weights_file
 from .options import flag, one_of, whole
 from .recipe import TrainConfig, parse_lr
 from .store import cell_key, hash_of
@@ -35,7 +36,7 @@ class JobPlan:
     @property
     def key(self)->str: # 64 hexadecimal digits
         "What the result of this very job is known by; raises `FileNotFoundError` if the weights are not there"
-        return cell_key(self.kind, self.params, weights=hash_of(self.weights))
+        return cell_key(self.kind, self.params, weights=hash_of(weights_file(self.weights)))
 
 # %% ../nbs/60_settings.ipynb #97ebb627
 def check_known(
@@ -54,6 +55,7 @@ def train_plan(
     stem:str='imagenet', # of torchvision's ResNets
     normalize=None,      # see `load_dataset`
     device:str|None=None,# a GPU if there is one
+    num_classes:int|None=None,# outputs; as many as the data set has classes
     **config             # fields of `TrainConfig`: lr, epochs, seed, ...
 )->JobPlan:
     "A training with its settings checked; raises `ValueError`"
@@ -64,7 +66,9 @@ def train_plan(
     data_source(data)
     check_normalize(normalize)
     pick_device(device)
+    if num_classes is not None: whole('num_classes', num_classes, 1, MAX_CLASSES)
     params = dict(model=model, data=data, stem=stem, normalize=normalize, device=device) | dataclasses.asdict(settings)
+    if num_classes is not None: params['num_classes'] = num_classes     # keys from before there was this option hold
     return JobPlan('train', jsonable(params), settings)
 
 # %% ../nbs/60_settings.ipynb #2091f385
@@ -95,7 +99,7 @@ def variant_name(
 
 # %% ../nbs/60_settings.ipynb #7f808991
 def quantize_plan(
-    weights:str|Path,       # the float network's weights
+    weights:str|Path,       # the float network's weights: a file, or a name of torchvision's
     data:str='digits',      # see `load_dataset`: calibration from train, accuracy on test
     model:str|None=None,    # architecture, where the weights do not say
     stem:str|None=None,     # of torchvision's ResNets, where the weights do not say
@@ -109,6 +113,7 @@ def quantize_plan(
     device:str|None=None,   # a GPU if there is one
     preset:str='default',   # 'default' | 'plain' | 'paper'
     seed:int|None=None,     # of patches and rounding; None: calib_seed
+    num_classes:int|None=None, # outputs, where the weights do not say and the data set has other classes
     **config                # further fields of `QuantConfig`: bits, method, levels, ...
 )->JobPlan:
     "A quantization with its settings checked; raises `ValueError`. The weights are not looked for yet"
@@ -119,6 +124,8 @@ def quantize_plan(
     flag('save_model', save_model)
     if not isinstance(variant, str): raise ValueError(f"variant={variant!r}: expected a name")
     settings = quant_config(preset, seed=calib_seed if seed is None else seed, **config)
+    if is_weights_name(weights): weights_entry(weights)
+    if num_classes is not None: whole('num_classes', num_classes, 1, MAX_CLASSES)
     if model is not None: check_model_name(model)
     if stem is not None and model is not None: check_stem(model, stem)
     elif stem is not None: one_of('stem', stem, ('imagenet', 'cifar'))
@@ -128,6 +135,7 @@ def quantize_plan(
     params = dict(weights=str(weights), data=data, model=model, stem=stem, normalize=normalize,
         calib=calib, calib_seed=calib_seed, batch_size=batch_size, augment_calib=augment_calib,
         save_model=save_model, variant=variant, device=device, preset=preset, seed=seed)
+    if num_classes is not None: params['num_classes'] = num_classes
     given = {k: getattr(settings, k) for k,v in config.items() if v is not None}
     return JobPlan('quantize', jsonable(params | given), settings, str(weights))
 

@@ -18,7 +18,7 @@ from .config import QuantConfig
 from .data import data_source
 from .execute import template_params, templates
 from .files import few, jsonable, read_json, write_json
-from .models import check_model_name
+from .models import check_model_name, check_origin
 from .options import number, whole
 from .recipe import TrainConfig, parse_lr
 from .settings import MAX_CELLS, grid, lr_id, quantize_plan, several, short, suffix, train_plan, varying
@@ -256,10 +256,11 @@ def check_parameters(
 # %% ../nbs/66_study.ipynb #b19dc86d
 @patch
 def check(self:Study)->None:
-    "Refuse parameters that the notebooks do not know, and data that are not there"
+    "Refuse parameters that the notebooks do not know, and a network and data that are not there"
     ts = self.tasks()
     for kind in dict.fromkeys(t.kind for t in ts):
         check_parameters(self.template(kind), [t for t in ts if t.kind == kind])
+    check_origin(self.model)
     kind,path = data_source(self.data)
     if path and not path.exists():
         what = 'file' if kind == 'npz' else 'folder or archive'

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MAX_SHOWN', 'MAX_NAME', 'MAX_PATH', 'MAX_DEPTH', 'shortened', 'few', 'check_names', 'expanded', 'has_content',
-           'atomic_write', 'file_hash', 'hash_once', 'jsonable', 'write_json', 'regular_file', 'read_json',
-           'save_tensors', 'read_meta', 'load_tensors']
+           'written_whole', 'atomic_write', 'file_hash', 'hash_once', 'jsonable', 'write_json', 'regular_file',
+           'read_json', 'save_tensors', 'read_meta', 'open_tensors', 'load_tensors']
 
 # %% ../nbs/30_files.ipynb #575b78f4
-import dataclasses, errno, functools, hashlib, json, math, os, secrets
+import contextlib, dataclasses, errno, functools, hashlib, json, math, os, secrets
 from pathlib import Path
 from typing import Iterable
 
@@ -94,27 +94,36 @@ def has_content(
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 # %% ../nbs/30_files.ipynb #51daaa8f
-def atomic_write(
-    path:str|Path, # where to; missing parent folders are made
-    data:bytes|str # the whole content; text is stored as UTF-8
-)->Path:           # the path
-    "Write `data` so that a reader sees the old file or the new one, whole; raises as `check_names`, and `OSError`"
+@contextlib.contextmanager
+def written_whole(
+    path:str|Path # where to; missing parent folders are made
+):                # a context: a binary file to write to, that can be read and sought
+    "A file that takes its name when the block ends, whole and flushed, or never; raises as `check_names`, and `OSError`"
     path = check_names(path)
-    content = data.encode() if isinstance(data, str) else data
     if path.is_dir(): raise IsADirectoryError(f"cannot write {shortened(path)}: it is a folder")
-    if isinstance(content, bytes) and has_content(path, content): return path
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = os.fsdecode(os.fsencode(path.name)[:200])    # room for what makes it hidden and unique
     tmp = path.with_name(f'.{stem}.{secrets.token_hex(6)}.tmp')
     try:
-        with open(tmp, 'xb') as f:
-            f.write(content)
+        with open(tmp, 'x+b') as f:
+            yield f
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, path)
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
+
+# %% ../nbs/30_files.ipynb #dc04108c
+def atomic_write(
+    path:str|Path, # where to; missing parent folders are made
+    data:bytes|str # the whole content; text is stored as UTF-8
+)->Path:           # the path
+    "Write `data` so that a reader sees the old file or the new one, whole; raises as `written_whole`"
+    path = check_names(path)
+    content = data.encode() if isinstance(data, str) else data
+    if isinstance(content, bytes) and has_content(path, content): return path
+    with written_whole(path) as f: f.write(content)
     return path
 
 # %% ../nbs/30_files.ipynb #fb7cb3fb
@@ -228,19 +237,27 @@ def read_meta(
     return meta
 
 # %% ../nbs/30_files.ipynb #f2dac470
-def load_tensors(
-    path:str|Path    # a safetensors file
-)->tuple[dict,dict]: # name -> tensor, and the meta saved with them ({} if the file comes from elsewhere)
-    "Read a safetensors file; a truncated or foreign one is refused by name with `ValueError`"
+@contextlib.contextmanager
+def open_tensors(
+    path:str|Path,      # a safetensors file
+    framework:str='pt'  # 'pt' | 'numpy': of the arrays that are taken out of it
+):                      # a context: the file, as `safe_open` has it
+    "A safetensors file, open; a truncated or foreign one is refused by name with `ValueError`"
     path = regular_file(path, "a safetensors file")
     size = path.stat().st_size
     if not size: raise ValueError(f"{shortened(path)} is not a whole safetensors file: it is empty (0 bytes)")
     try:
-        with safe_open(path, framework='pt') as f:
-            header = f.metadata() or {}
-            ts = {k: f.get_tensor(k) for k in f.keys()}
+        with safe_open(path, framework=framework) as f: yield f
     except SafetensorError as e:
         raise ValueError(
             f"{shortened(path)} is not a whole safetensors file ({size:,} bytes: {shortened(e)}): was it "
             "truncated, or is it in another format?") from None
-    return ts, read_meta(path, header.get('gpfq_nb', '{}'))
+
+def load_tensors(
+    path:str|Path    # a safetensors file
+)->tuple[dict,dict]: # name -> tensor, and the meta saved with them ({} if the file comes from elsewhere)
+    "Read a safetensors file; a truncated or foreign one is refused by name with `ValueError`"
+    with open_tensors(path) as f:
+        header = f.metadata() or {}
+        ts = {k: f.get_tensor(k) for k in f.keys()}
+    return ts, read_meta(Path(path), header.get('gpfq_nb', '{}'))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STORED', 'HELD', 'check_room', 'Place', 'file_header', 'RowFile', 'row_file', 'OnDisk', 'file_places', 'load_rows']
 
-# %% ../nbs/32_ondisk.ipynb #29a3ff92
+# %% ../nbs/32_ondisk.ipynb #8f6c4d49
 import contextlib, json, math, os, shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .files import jsonable, load_tensors, open_tensors, read_meta, shortened, written_whole
 
-# %% ../nbs/32_ondisk.ipynb #af6b4955
+# %% ../nbs/32_ondisk.ipynb #f1e84867
 def check_room(
     folder:Path, # that exists
     size:int,    # bytes to be written there
@@ -27,10 +27,10 @@ def check_room(
     if size > free:
         raise OSError(f"{what} take {size:,} bytes, and {shortened(folder)} has {free:,} bytes free")
 
-# %% ../nbs/32_ondisk.ipynb #465b2056
+# %% ../nbs/32_ondisk.ipynb #06ba6053
 STORED = {'U8': np.uint8, 'I64': np.int64} # types of arrays, as the file calls them
 
-# %% ../nbs/32_ondisk.ipynb #f5b3d9f7
+# %% ../nbs/32_ondisk.ipynb #c63ece03
 @dataclass(frozen=True)
 class Place:
     "Where an array lies in a file"
@@ -43,7 +43,7 @@ class Place:
         "Bytes it takes"
         return math.prod(self.shape)*np.dtype(STORED[self.dtype]).itemsize
 
-# %% ../nbs/32_ondisk.ipynb #e21e2097
+# %% ../nbs/32_ondisk.ipynb #423053ba
 def file_header(
     places:dict,      # name -> `Place`, in their order in the file; where they begin is not looked at
     meta:dict         # what belongs to them; anything `jsonable` takes
@@ -60,7 +60,7 @@ def file_header(
     def placed(name): return len(header) + facts[name]['data_offsets'][0]
     return header, {name: Place(p.dtype, p.shape, placed(name)) for name,p in places.items()}
 
-# %% ../nbs/32_ondisk.ipynb #cd88c7d1
+# %% ../nbs/32_ondisk.ipynb #6439d080
 @dataclass
 class RowFile:
     "A file of arrays that are written row by row"
@@ -79,7 +79,18 @@ class RowFile:
         self.file.seek(p.begin + row*value.nbytes)
         self.file.write(value.tobytes())
 
-# %% ../nbs/32_ondisk.ipynb #9e95cc12
+    def put_all(self,
+        name:str,        # of an array
+        value:np.ndarray # of its type and shape
+    )->None:
+        "Write a whole array; raises `ValueError` for one of another shape or type"
+        p = self.places[name]
+        if value.shape != p.shape or value.dtype != STORED[p.dtype]:
+            raise ValueError(f"{name}, {p.shape} {p.dtype}: {value.shape} {value.dtype} does not fit")
+        self.file.seek(p.begin)
+        self.file.write(value.tobytes())
+
+# %% ../nbs/32_ondisk.ipynb #6afb1cd5
 @contextlib.contextmanager
 def row_file(
     path:Path,   # a safetensors file that is to be made
@@ -93,7 +104,7 @@ def row_file(
         yield RowFile(f, places)
         f.truncate(len(header) + sum(p.size for p in places.values()))
 
-# %% ../nbs/32_ondisk.ipynb #65e96760
+# %% ../nbs/32_ondisk.ipynb #c089cb44
 @dataclass(frozen=True, eq=False)
 class OnDisk:
     "Rows of a uint8 array in a file, read when they are asked for; the file must not change"
@@ -133,7 +144,7 @@ class OnDisk:
         "Some of the rows, not read yet"
         return replace(self, rows=self.rows[i])
 
-# %% ../nbs/32_ondisk.ipynb #226f367a
+# %% ../nbs/32_ondisk.ipynb #3ba9981f
 def file_places(
     path:Path           # a safetensors file
 )->tuple[dict,dict]:    # name -> `Place`, the meta saved with them
@@ -148,10 +159,10 @@ def file_places(
     places = {k: Place(v['dtype'], tuple(v['shape']), 8 + length + v['data_offsets'][0]) for k,v in facts.items()}
     return places, read_meta(path, said)
 
-# %% ../nbs/32_ondisk.ipynb #853dec2b
+# %% ../nbs/32_ondisk.ipynb #0c75cbda
 HELD = 1 << 30 # bytes of arrays in a file that are read into memory at once; of more, rows are read as needed: 1 GiB
 
-# %% ../nbs/32_ondisk.ipynb #14eb6afe
+# %% ../nbs/32_ondisk.ipynb #c52f4e9f
 def load_rows(
     path:Path,       # a safetensors file
     held:int=None    # see `HELD`

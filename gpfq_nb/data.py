@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAYOUT', 'NORMS', 'digits_tensors', 'import_torchvision', 'cache_dir', 'source_key', 'check_kept', 'read_cache',
            'not_cached', 'write_cache', 'decode_into', 'cached', 'fetch_cifar10', 'cifar10_tensors', 'norm_stats',
-           'check_normalize', 'data_source', 'validation', 'load_dataset']
+           'check_normalize', 'data_source', 'check_reading', 'validation', 'load_dataset']
 
 # %% ../nbs/46_data.ipynb #f12feff4
 import hashlib, os, warnings
@@ -16,9 +16,10 @@ import torch, torch.nn.functional as F
 from .arrays import npz_tensors
 from .batches import ImageData, Split, can_normalize, channel_stats
 from .files import expanded, few, regular_file, save_tensors, shortened
-from .images import DataConfig, drawn, is_hidden, plan_images, walk, write_images
+from .images import drawn, is_hidden, plan_images, walk, write_images
 from .ondisk import load_rows
 from .options import as_json, whole
+from .selection import DataConfig
 
 # %% ../nbs/46_data.ipynb #dae8fc8f
 # the functions below do without these: they are passed on to those who import this chapter
@@ -244,6 +245,18 @@ def data_source(
         f'unknown data set {spec!r:.80}: expected "cifar10", "digits", "folder:PATH" (folder or tar archive) or '
         '"npz:PATH"')
 
+# %% ../nbs/46_data.ipynb #276fe8af
+def check_reading(
+    spec:str,         # see `load_dataset`
+    config:DataConfig # what is to be read of it
+)->None:
+    "Raise `ValueError` for options that a data set of this kind does not have"
+    if data_source(spec)[0] == 'folder': return
+    for k,what in dict(size='have their size', resize='have their size', split='are divided').items():
+        value = getattr(config, k)
+        if value is not None:
+            raise ValueError(f'{k}={value} is for "folder:PATH": the images of {shortened(spec)} {what}')
+
 # %% ../nbs/46_data.ipynb #dafa9aea
 def validation(
     train:Split, # images to train with
@@ -271,11 +284,7 @@ def load_dataset(
     kind,path = data_source(spec)
     config = DataConfig(size, resize, split, train_limit, test_limit)
     stats = norm_stats(normalize)
-    for_folders = {k: getattr(config, k) for k in ('size', 'resize', 'split') if getattr(config, k) is not None}
-    if for_folders and kind != 'folder':
-        option,value = next(iter(for_folders.items()))
-        what = 'are divided' if option == 'split' else 'have their size'
-        raise ValueError(f'{option}={value} is for "folder:PATH": the images of {shortened(spec)} {what}')
+    check_reading(spec, config)
     if   kind == 'digits':  name,(ts,classes) = kind, digits_tensors()
     elif kind == 'cifar10': name,(ts,classes) = kind, cifar10_tensors(cache)
     elif kind == 'folder':  name,(ts,classes) = path.resolve().name.split('.')[0], cached(path, config, cache, progress)

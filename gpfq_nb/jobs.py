@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from .data import ImageData, load_dataset
-from .evaluate import Evaluation, evaluate, logits
+from .evaluate import Evaluation, evaluate, logits, outputs
 from .figures import weight_histogram
 from .files import atomic_write, file_hash
 from .models import create_model, eval_mode, load_model, load_weights, pick_device, save_weights
 from .output import say
 from .quantize import QuantResult, quantize_model
-from .settings import CONFIG, quantize_plan, train_plan, variant_name
+from .settings import CONFIG, quantize_plan, reading, train_plan, variant_name
 from .store import Cell, check_free, check_writable, close_cell, open_cell, result_of
 from .train import TrainConfig, TrainResult, check_fit, train
 
@@ -103,7 +103,7 @@ def train_job(
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
-    images = load_dataset(p['data'], p['normalize'], progress=progress)
+    images = load_dataset(p['data'], p['normalize'], progress=progress, **reading(p))
     net = network_for(p['model'], images, p['stem'], plan.config.seed, p['device'])
     check_fit(net, images, plan.config.batch_size)
     with open_cell(out, plan.kind, p, key, force=force) as cell:
@@ -118,14 +118,16 @@ def load_pair(
     stem:str|None=None,  # of torchvision's ResNets, where the file does not say
     normalize=None,      # where the file does not say, or to overrule it
     device:str|None=None,# a GPU if there is one
-    progress:bool=True   # show bars
+    progress:bool=True,  # show bars
+    **read               # of `load_dataset`: size, train_limit, ...
 )->tuple[nn.Module,dict,ImageData]: # network in evaluation mode, its meta (completed), images
     "A trained network and images normalised for it"
     meta = load_weights(weights)[1]
     if normalize is None and 'mean' not in meta:
         raise ValueError(f"{weights} does not say how its inputs were normalised: say so (normalize=, --normalize), "
             "as \"imagenet\", \"cifar10\" or means and standard deviations")
-    images = load_dataset(data, (meta['mean'], meta['std']) if normalize is None else normalize, progress=progress)
+    stats = (meta['mean'], meta['std']) if normalize is None else normalize
+    images = load_dataset(data, stats, progress=progress, **read)
     facts = dict(in_channels=images.shape[0], num_classes=images.num_classes, stem=stem or 'imagenet')
     facts |= {k:v for k,v in meta.items() if v is not None}
     facts |= dict(model=model or meta.get('model'), stem=stem or facts['stem'])
@@ -151,8 +153,10 @@ def compare(
     batches              # of (x, y), iterable twice
 )->tuple[Evaluation,Evaluation]: # of the float one; of the quantized one, with agreement and KL
     "Evaluate both networks on the same images"
-    both = torch.stack([logits(net, batches), logits(quantized, batches)], 1).cpu()
-    pairs = list(zip(both.split(1024), torch.cat([y for _,y in batches]).cpu().split(1024)))
+    seen = [(y, out) for _,y,out in outputs(net, batches)]
+    labels,float_ = (torch.cat(values) for values in zip(*seen))
+    both = torch.stack([float_, logits(quantized, batches)], 1).cpu()
+    pairs = list(zip(both.split(1024), labels.cpu().split(1024)))
     return evaluate(Pick(0), pairs), evaluate(Pick(1), pairs, reference=Pick(0))
 
 # %% ../nbs/65_jobs.ipynb #81f2449d
@@ -235,7 +239,8 @@ def quantize_job(
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
-    net,facts,images = load_pair(weights, p['data'], p['model'], p['stem'], p['normalize'], p['device'], progress)
+    where = (p[k] for k in ('data', 'model', 'stem', 'normalize', 'device'))
+    net,facts,images = load_pair(weights, *where, progress, **reading(p))
     batches = images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
     with open_cell(out, plan.kind, p, key, weights, force) as cell:
         res = quantize_model(net, batches, plan.config, progress)

@@ -153,7 +153,7 @@ def archive_files(
     path:Path,                 # .tar, .tar.xz, .tar.gz, .tar.bz2
     wanted:Callable=is_wanted  # name -> whether its content is to be read
 )->Iterator[Entry]:
-    "Everything in a tar archive, in order, with the content that is wanted; raises `ValueError` if it is none, or not whole"
+    "All of a tar archive, in order, with the content that is wanted; raises `ValueError` if it is none, or not whole"
     path = regular_file(path, "a tar archive")
     try:
         with open(path, 'rb') as raw:

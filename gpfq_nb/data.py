@@ -120,8 +120,10 @@ def not_cached(
 )->OSError:    # what to raise
     "The error with what to do"
     return type(e)(
-        f"cannot write the cache file {shortened(f)} ({e.strerror or e}): set GPFQ_CACHE to a folder that can be written")
+        f"cannot write the cache file {shortened(f)} ({e.strerror or e}): set GPFQ_CACHE to a folder that can be "
+        "written")
 
+# %% ../nbs/46_data.ipynb #c8201aa0
 def write_cache(
     f:Path,        # a cache file
     ts:dict,       # tensors by name
@@ -146,6 +148,7 @@ def decode_into(
         if reading: raise
         raise not_cached(f, e) from None
 
+# %% ../nbs/46_data.ipynb #08ea49dd
 def cached(
     path:str|Path,                 # a folder or archive of images
     config:DataConfig=DataConfig(),# what is read of it
@@ -291,7 +294,8 @@ def load_dataset(
     else:                   name,(ts,classes) = path.stem, npz_tensors(path)
     splits = {s: Split(ts[f'{s}_x'], ts[f'{s}_y']) for s in ('train','test')}
     for s,limit in dict(train=train_limit, test=test_limit).items():
-        if limit is not None and limit < len(splits[s]): splits[s] = splits[s].part(torch.from_numpy(drawn(len(splits[s]), limit)))
+        n = len(splits[s])
+        if limit is not None and limit < n: splits[s] = splits[s].part(torch.from_numpy(drawn(n, limit)))
     train,test = splits['train'],splits['test']
     if val is not None:
         train,test = validation(train, val)

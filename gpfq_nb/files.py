@@ -98,7 +98,7 @@ def has_content(
 def written_whole(
     path:str|Path # where to; missing parent folders are made
 ):                # a context: a binary file to write to, that can be read and sought
-    "A file that takes its name when the block ends, whole and flushed, or never; raises as `check_names`, and `OSError`"
+    "A file that gets its name when the block ends, whole and flushed, or never; raises as `check_names`, and `OSError`"
     path = check_names(path)
     if path.is_dir(): raise IsADirectoryError(f"cannot write {shortened(path)}: it is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,6 +253,7 @@ def open_tensors(
             f"{shortened(path)} is not a whole safetensors file ({size:,} bytes: {shortened(e)}): was it "
             "truncated, or is it in another format?") from None
 
+# %% ../nbs/30_files.ipynb #15fbc954
 def load_tensors(
     path:str|Path    # a safetensors file
 )->tuple[dict,dict]: # name -> tensor, and the meta saved with them ({} if the file comes from elsewhere)

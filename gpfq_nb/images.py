@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'split_line', 'read_manifest', 'check_manifest', 'Names', 'with_parents', 'add_name', 'split_rank', 'Layout',
-           'split_roots', 'whole_roots', 'common_folder', 'check_no_splits', 'no_class', 'find_layout', 'check_classes',
-           'divided', 'drawn', 'Plan', 'read_names', 'check_odd', 'by_class', 'plan_images', 'decoded', 'InColour',
-           'channels_first', 'image_places', 'write_as', 'write_images', 'folder_tensors']
+           'split_roots', 'whole_roots', 'common_folder', 'no_class', 'check_no_splits', 'find_layout', 'check_classes',
+           'divided', 'drawn', 'numbered', 'Plan', 'read_names', 'check_odd', 'by_class', 'plan_images', 'decoded',
+           'InColour', 'channels_first', 'image_places', 'write_as', 'write_images', 'folder_tensors']
 
 # %% ../nbs/44_images.ipynb #4cdd6170
 import hashlib, os, re, tempfile, warnings
@@ -116,7 +116,8 @@ def add_name(
     elif entry.kind == 'folder': names.folders.update(with_parents(name))
     elif entry.kind != 'file': names.odd.append((name, entry.kind))
     elif is_image(name):
-        if name in names.images: raise ValueError(f"{source}: the image {shortened(name)} is in it twice: which one is right?")
+        if name in names.images:
+            raise ValueError(f"{source}: the image {shortened(name)} is in it twice: which one is right?")
         names.images[name] = None
         folder = name.rpartition('/')[0]
         if folder not in names.folders: names.folders.update(with_parents(folder))
@@ -175,7 +176,8 @@ def whole_roots(
     images:Iterable[str]   # paths of images
 )->list[str]:
     "Folders that hold both splits and images, but not those that lie within another's splits"
-    layouts = {r: Layout(r, {s: names[0] for s,names in splits.items()}) for r,splits in roots.items() if len(splits) == 2}
+    both = {r: {s: names[0] for s,names in splits.items()} for r,splits in roots.items() if len(splits) == 2}
+    layouts = {r: Layout(r, splits) for r,splits in both.items()}
     def inside(r): return any(o != r and layout.place(r) is not None for o,layout in layouts.items())
     outer = [r for r in layouts if not inside(r)]
     holding = {p.rpartition('/')[0] for p in images}
@@ -191,6 +193,16 @@ def common_folder(
     shared = os.path.commonprefix([path_parts(f) for f in holding])
     if '/'.join(shared) in holding: shared = shared[:-1]      # a class, with images in it and in folders below it
     return '/'.join(shared)
+
+# %% ../nbs/44_images.ipynb #5736c2b6
+def no_class(
+    source:str, # its name
+    image:str   # path of an image
+)->str:
+    "What is said of an image that lies in no class folder"
+    folder,_,file = image.rpartition('/')
+    where = f"{shortened(folder.rpartition('/')[2], 60)}/<class>/{shortened(file, 60)}".removeprefix('/')
+    return f"{source}: the image {shortened(image)} is in no class folder: expected {where}"
 
 # %% ../nbs/44_images.ipynb #12cf98ca
 def check_no_splits(
@@ -211,17 +223,8 @@ def check_no_splits(
     found = f"(found {few(names.tops(), 5) or 'nothing'})"
     hint = ''
     if names.images and missing == 'test': hint = '; split=0.2 (--split 0.2) takes a fifth of each class for testing'
-    if names.images and not there: hint = '; if these are classes, split=0.2 (--split 0.2) takes a fifth of each for testing'
+    elif names.images and not there: hint = '; of class folders split=0.2 (--split 0.2) takes a fifth for testing'
     raise ValueError(f"{source} has no {missing} split: expected {missing}/<class>/<image> {found}{hint}")
-
-def no_class(
-    source:str, # its name
-    image:str   # path of an image
-)->str:
-    "What is said of an image that lies in no class folder"
-    folder,_,file = image.rpartition('/')
-    where = f"{shortened(folder.rpartition('/')[2], 60)}/<class>/{shortened(file, 60)}".removeprefix('/')
-    return f"{source}: the image {shortened(image)} is in no class folder: expected {where}"
 
 # %% ../nbs/44_images.ipynb #6e3f40e8
 def find_layout(
@@ -287,6 +290,20 @@ def drawn(
     "Which of `n` images are read"
     if limit is None or limit >= n: return np.arange(n)
     return np.sort(torch.randperm(n, generator=torch.Generator().manual_seed(0))[:limit].numpy())
+
+# %% ../nbs/44_images.ipynb #dd5b8ab7
+def numbered(
+    found:dict,       # split -> class -> paths of images
+    config:DataConfig # how many are read
+)->tuple[dict,dict]:  # path of an image -> its number, first those of train, then those of test; split -> (n,) int64
+    "The order of images in the arrays, and their labels"
+    rows,labels = {}, {}
+    for s,limit in dict(train=config.train_limit, test=config.test_limit).items():
+        images = [(image, label) for label,c in enumerate(sorted(found[s])) for image in sorted(found[s][c])]
+        images = [images[i] for i in drawn(len(images), limit)]
+        rows |= {image: len(rows)+i for i,(image,_) in enumerate(images)}
+        labels[s] = np.array([label for _,label in images])
+    return rows, labels
 
 # %% ../nbs/44_images.ipynb #353c4a36
 @dataclass
@@ -371,29 +388,22 @@ def plan_images(
     path = Path(path)
     name = shortened(path.name, 80)
     names = read_names(path, name, progress)
-    odd = []
     layout = find_layout(names, config.split, name)
     odd = check_odd(names, layout, name)
     found,elsewhere = by_class(names, layout, name)
     told = [f"{shortened(f, 60)}/ serves as the {s} split" for s,f in layout.splits.items() if f.lower() != s]
     if '' in found:
         found = divided(found[''], config.split, name)
-        test = sum(map(len, found['test'].values()))
-        told.append(f"{test:,} of {len(names.images)-len(elsewhere):,} images, drawn from each class, serve as the test split")
+        test,of = sum(map(len, found['test'].values())), len(names.images) - len(elsewhere)
+        told.append(f"{test:,} of {of:,} images, drawn from each class, serve as the test split")
     check_classes(found, name)
-    classes = sorted(found['train'])
-    rows,labels = {}, {}
-    for s,limit in dict(train=config.train_limit, test=config.test_limit).items():
-        images = [(image, label) for label,c in enumerate(classes) for image in sorted(found[s][c])]
-        images = [images[i] for i in drawn(len(images), limit)]
-        rows |= {image: len(rows)+i for i,(image,_) in enumerate(images)}
-        labels[s] = np.array([label for _,label in images])
+    rows,labels = numbered(found, config)
     def inside(name): return layout.place(name) is not None
     where = ' and '.join(f'{shortened(f, 60)}/' for f in layout.splits.values()) or f'{shortened(layout.root, 60)}/'
     manifests = [m for m in names.manifests if m.rpartition('/')[0] == layout.root]
     no_image = [n for n in names.others + names.manifests if inside(n) and n not in manifests]
     ignored = {'hidden': names.hidden, 'no file': odd, 'no image': no_image, f'outside {where}': elsewhere}
-    return Plan(path, name, config, tuple(classes), rows, labels, names.images, manifests, told, ignored)
+    return Plan(path, name, config, tuple(sorted(found['train'])), rows, labels, names.images, manifests, told, ignored)
 
 # %% ../nbs/44_images.ipynb #87471927
 def decoded(
@@ -409,7 +419,8 @@ def decoded(
         return name in plan.rows or name in beside
     source = folder_files if plan.path.is_dir() else archive_files
     done = 0
-    with tqdm(total=len(plan.rows), desc=f'decoding {plan.name}', unit=' images', disable=not progress, leave=False) as bar:
+    how = dict(desc=f'decoding {plan.name}', unit=' images', disable=not progress, leave=False)
+    with tqdm(total=len(plan.rows), **how) as bar:
         for entry in source(plan.path, wanted):
             if entry.data is None: continue
             name = '/'.join(path_parts(entry.name))
@@ -433,7 +444,7 @@ def channels_first(
     v:np.ndarray, # (h, w) or (h, w, 3)
     channels:int  # 1 | 3
 )->np.ndarray:    # (channels, h, w)
-    "An image's pixels, channels first; a grey image among colours in three channels; raises `InColour` if one is too few"
+    "An image's pixels, channels first, a grey image's three times where there are three; raises `InColour` for too few"
     if channels == 1 and v.ndim == 3: raise InColour
     if channels == 1: return v[None]
     if v.ndim == 2: v = np.stack([v]*3, -1)
@@ -478,9 +489,11 @@ def write_as(
             if v.shape != first.shape:
                 two = [f'{h}×{w} ({shortened(n)})' for n,(_,h,w) in ((first_name, first.shape), (name, v.shape))]
                 raise ValueError(
-                    f"{plan.name}: images of several sizes, {', '.join(two)}: expected one; size= (--size) resizes them")
+                    f"{plan.name}: images of several sizes, {', '.join(two)}: expected one; size= (--size) "
+                    "resizes them")
             put(number, v)
 
+# %% ../nbs/44_images.ipynb #e40d8fd2
 def write_images(
     plan:Plan,          # what is read
     f:str|Path,         # the file that is made: train_x, test_x (n, 1 or 3, h, w) uint8, train_y, test_y (n,) int64

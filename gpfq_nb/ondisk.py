@@ -135,7 +135,8 @@ class OnDisk:
         size = math.prod(self.place.shape[1:])
         for row,values in zip(rows.reshape(-1).tolist(), out):
             done = os.preadv(self.file.fileno(), [values], self.place.begin + row*size)
-            if done < size: raise OSError(f"{shortened(self.file.name)} ends in the middle of row {row}: has it changed?")
+            if done < size:
+                raise OSError(f"{shortened(self.file.name)} ends in the middle of row {row}: has it changed?")
         return torch.from_numpy(out).reshape(*rows.shape, *self.place.shape[1:])
 
     def part(self,
@@ -155,7 +156,9 @@ def file_places(
         facts = json.loads(f.read(length))
     facts.pop('__metadata__', None)
     odd = [k for k,v in facts.items() if v['dtype'] not in STORED]
-    if odd: raise ValueError(f"{shortened(path)}: {shortened(odd[0])} is of type {facts[odd[0]]['dtype']}: expected U8 or I64")
+    if odd:
+        kind = facts[odd[0]]['dtype']
+        raise ValueError(f"{shortened(path)}: {shortened(odd[0])} is of type {kind}: expected U8 or I64")
     places = {k: Place(v['dtype'], tuple(v['shape']), 8 + length + v['data_offsets'][0]) for k,v in facts.items()}
     return places, read_meta(path, said)
 

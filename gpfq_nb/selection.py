@@ -21,7 +21,7 @@ def check_size(
     if size is not None: size = whole('size', size, 1, MAX_SIDE)
     if resize is None: return size, None
     resize = whole('resize', resize, 1, MAX_SIDE)
-    if size is None: raise ValueError(f"resize={resize} needs a size, of the square that is cut out of the resized image")
+    if size is None: raise ValueError(f"resize={resize} needs a size, of the square that is cut out afterwards")
     if resize < size: raise ValueError(f"resize={resize} is less than size={size}: expected as much, or more")
     return size, resize
 
@@ -34,7 +34,7 @@ class DataConfig:
     resize:int|None = option(None, count(1, MAX_SIDE, none=True),
         "resize the shorter side to this instead, before the square is cut out")
     split:float|None = option(None, real(none=True, above=0, below=1),
-        "of class folders that are not divided into train and test: share of each class that is for testing")
+        "of class folders that are not divided into train and test: share of each class to test on")
     train_limit:int|None = option(None, count(1, none=True), "training images at most, drawn at random with seed 0")
     test_limit:int|None = option(None, count(1, none=True), "test images at most, drawn at random with seed 0")
 

@@ -51,6 +51,7 @@ def check_known(
 # %% ../nbs/60_settings.ipynb #f480346a
 READING = tuple(f.name for f in dataclasses.fields(DataConfig))    # options of what is read of a data set
 
+# %% ../nbs/60_settings.ipynb #b5ec71fc
 def reading(
     options:dict # of a job
 )->dict:         # of `load_dataset`

@@ -216,10 +216,12 @@ def check_no_splits(
         raise ValueError(
             f"{source} holds several data sets, {few(r or '.' for r in sorted(roots))} lie apart: expected train/ and "
             "test/ in one folder; name that folder")
-    tops = {p.rpartition('/')[0].rpartition('/')[2] for p in names.images}
-    lost = next((p for p in names.images if '/' in p and not there and all(map(split_rank, tops))), None)
-    if lost: raise ValueError(no_class(source, lost))
     missing = 'test' if 'train' in there else 'train'
+    def holder(image): return image.rpartition('/')[0].rpartition('/')[2]
+    directly = {p: split_rank(holder(p)) for p in names.images}
+    if there or all(directly.values()):      # otherwise a class may be called train
+        lost = next((p for p,ranked in directly.items() if ranked and ranked[0] == missing), None)
+        if lost: raise ValueError(no_class(source, lost))
     found = f"(found {few(names.tops(), 5) or 'nothing'})"
     hint = ''
     if names.images and missing == 'test': hint = '; split=0.2 (--split 0.2) takes a fifth of each class for testing'

@@ -128,7 +128,8 @@ def check_end(
 
 # %% ../nbs/41_archives.ipynb #5cc9ee28
 def members(
-    stream:BoundedReader # of a tar archive
+    stream:BoundedReader,      # of a tar archive
+    wanted:Callable=is_wanted  # name -> whether its content is to be read
 )->Iterator[Entry]:
     "The members of a tar archive in its order, to its end; raises errors of many kinds if it is damaged"
     with tarfile.open(fileobj=stream, mode='r|', tarinfo=StrictInfo) as t:
@@ -137,7 +138,7 @@ def members(
             stream.reach(t.offset)
             kind = archive_kind(info)
             data = None
-            if kind == 'file' and is_wanted(info.name):
+            if kind == 'file' and wanted(info.name):
                 check_member(info.size, info.name)
                 data = t.extractfile(info).read()
             yield Entry(info.name, kind, data)
@@ -149,15 +150,16 @@ DAMAGE = ( # what Python raises for a damaged archive
 
 # %% ../nbs/41_archives.ipynb #5c17bf0d
 def archive_files(
-    path:Path            # .tar, .tar.xz, .tar.gz, .tar.bz2
+    path:Path,                 # .tar, .tar.xz, .tar.gz, .tar.bz2
+    wanted:Callable=is_wanted  # name -> whether its content is to be read
 )->Iterator[Entry]:
-    "Everything in a tar archive, in order, images with their content; raises `ValueError` if it is none, or not whole"
+    "All of a tar archive, in order, with the content that is wanted; raises `ValueError` if it is none, or not whole"
     path = regular_file(path, "a tar archive")
     try:
         with open(path, 'rb') as raw:
             zipped = raw.read(4) == b'PK\3\4'
             raw.seek(0)
-            yield from members(unpacked(path, raw))
+            yield from members(unpacked(path, raw), wanted)
     except OutOfBounds: raise
     except DAMAGE as e:
         hint = 'copy it again, or make it anew'

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BIASED', 'PLAIN', 'INSIDE', 'matrices', 'by_storage', 'Ear', 'inside_attention', 'inside_recurrent', 'inside_cell',
-           'listening', 'measured_errors', 'calls_of', 'squares', 'ratio', 'neurons', 'on_grid', 'Audit', 'audit',
-           'row_of', 'judged']
+           'listening', 'calls_of', 'squares', 'ratio', 'measured_errors', 'neurons', 'on_grid', 'is_listed', 'Audit',
+           'audit', 'judged']
 
 # %% ../nbs/56_audit.ipynb #92a28303
 import copy, warnings
@@ -148,6 +148,30 @@ def listening(
         for h in handles: h.remove()
 
 # %% ../nbs/56_audit.ipynb #5d82f06b
+def calls_of(
+    heard:list  # of an `Ear`
+)->dict:        # name of a row -> (what came out, the same without bias) for each call
+    "What was heard, by name"
+    found = {}
+    for name,out,bare in heard: found.setdefault(name, []).append((out, bare))
+    return found
+
+def squares(
+    y:Tensor,   # what came out
+    yq:Tensor,  # and in the quantized network
+    bare:Tensor # the first without bias
+)->Tensor:      # (2,)
+    "Squared norms of a difference, and of what it is measured against"
+    return torch.stack([(y-yq).square().sum(), bare.square().sum()])
+
+def ratio(
+    sums:Tensor # of `squares`
+)->float:
+    "Of the norms; infinite where only the second is zero"
+    if sums[1] > 0: return float((sums[0]/sums[1]).sqrt())
+    return 0. if sums[0] == 0 else float('inf')
+
+# %% ../nbs/56_audit.ipynb #92dca547
 def measured_errors(
     model:nn.Module,    # float
     qmodel:nn.Module,   # quantized
@@ -171,16 +195,6 @@ def measured_errors(
             total += sum(squares(y, yq, y) for y,yq in zip(*outs))
     errors = {n: ratio(s) for n,s in sums.items() if n not in lost}
     return errors | dict.fromkeys(lost, float('nan')), ratio(total)
-
-def calls_of(heard):
-    "What was heard, by name: (what came out, without bias) for each call"
-    found = {}
-    for name,out,bare in heard: found.setdefault(name, []).append((out, bare))
-    return found
-
-def squares(y, yq, bare): return torch.stack([(y-yq).square().sum(), bare.square().sum()])
-
-def ratio(sums): return float((sums[0]/sums[1]).sqrt()) if sums[1] > 0 else (0. if sums[0] == 0 else float('inf'))
 
 # %% ../nbs/56_audit.ipynb #9248ebf6
 def neurons(
@@ -207,6 +221,14 @@ def on_grid(
     return False
 
 # %% ../nbs/56_audit.ipynb #7c82933a
+def is_listed(
+    name:str,   # of a matrix
+    rows        # names of rows
+)->bool:
+    "Has a matrix a row, or rows for its parts?"
+    return any(r == name or r.startswith(f'{name}[') for r in rows)
+
+# %% ../nbs/56_audit.ipynb #6660df13
 @dataclass
 class Audit:
     "What was found out about a quantized network"
@@ -237,7 +259,7 @@ def audit(
     table = res.layers.set_index('name')
     kept = matrices(res.model)
     rows = []
-    for name in [*table.index, *(n for n in kept if not row_of(n, table.index))]:
+    for name in [*table.index, *(n for n in kept if not is_listed(n, table.index))]:
         w = kept.get(name.partition('[')[0])
         groups = getattr(dict(res.model.named_modules()).get(name), 'groups', 1)
         on = w is not None and name in res.grids and on_grid(w, res.grids[name], groups)
@@ -249,8 +271,6 @@ def audit(
     total = max(1, t.numel.sum())
     return Audit(t, float((t.bits*t.numel).sum()/total), float(t.numel[t.on_grid].sum()/total),
         list(t.name[~t.listed]), output_error)
-
-def row_of(name, rows): return any(r == name or r.startswith(f'{name}[') for r in rows)
 
 # %% ../nbs/56_audit.ipynb #41bd659f
 def judged(

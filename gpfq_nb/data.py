@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAYOUT', 'NORMS', 'digits_tensors', 'import_torchvision', 'cache_dir', 'source_key', 'check_kept', 'read_cache',
-           'write_cache', 'cached', 'fetch_cifar10', 'cifar10_tensors', 'norm_stats', 'check_normalize', 'data_source',
-           'validation', 'load_dataset']
+           'not_cached', 'write_cache', 'decode_into', 'cached', 'fetch_cifar10', 'cifar10_tensors', 'norm_stats',
+           'check_normalize', 'data_source', 'check_reading', 'validation', 'load_dataset']
 
 # %% ../nbs/46_data.ipynb #f12feff4
 import hashlib, os, warnings
@@ -15,17 +15,19 @@ import torch, torch.nn.functional as F
 
 from .arrays import npz_tensors
 from .batches import ImageData, Split, can_normalize, channel_stats
-from .files import expanded, few, load_tensors, regular_file, save_tensors, shortened
-from .images import folder_tensors, is_hidden, walk
-from .options import whole
-from .pixels import check_size
+from .files import expanded, few, regular_file, save_tensors, shortened
+from .images import drawn, is_hidden, plan_images, walk, write_images
+from .ondisk import load_rows
+from .options import as_json, whole
+from .selection import DataConfig
 
 # %% ../nbs/46_data.ipynb #dae8fc8f
 # the functions below do without these: they are passed on to those who import this chapter
 from .arrays import ZIP_STARTS, ArrayHeader, array_header, check_arrays, class_names, npz_headers, read_arrays
 from .batches import FLOAT32, MAX_PAD, Batches, augment
 from .images import FORMATS, IMAGES, MAX_CLASSES, MAX_IMAGE_PIXELS, MAX_MEMBER, MAX_RATIO, MAX_UNPACKED
-from .images import OutOfBounds, archive_files, collect, decode_image, folder_files, unpack_bound
+from .images import OutOfBounds, archive_files, decode_image, folder_files, folder_tensors, unpack_bound
+from .ondisk import HELD, OnDisk
 from .options import MAX_INT64, MAX_SEED
 
 # %% ../nbs/46_data.ipynb #1002c42d
@@ -65,19 +67,21 @@ def cache_dir(
     return d
 
 # %% ../nbs/46_data.ipynb #fe247461
-LAYOUT = 2 # of cache files: another number where the same source would be read differently
+LAYOUT = 3 # of cache files: another number where the same source would be read differently
 
 # %% ../nbs/46_data.ipynb #9e6b20c8
 def source_key(
-    path:Path,          # a file or folder
-    size:int|None=None  # see `decode_image`
-)->str:                 # 16 hexadecimal digits
+    path:Path,                     # a file or folder
+    config:DataConfig=DataConfig() # what is read of it
+)->str:                            # 16 hexadecimal digits
     "Hash of where a source is and of the size and time of change of all its files that are not hidden"
     files = [('', path)]
-    if path.is_dir(): files = [(name, p) for name,kind,p in walk(path) if kind == 'file' and not is_hidden(name)]
-    facts = [f'{LAYOUT} {size}', str(path.resolve())]
-    facts += [f'{name} {p.stat().st_size} {p.stat().st_mtime_ns}' for name,p in files]
-    return hashlib.sha256(os.fsencode('\0'.join(facts))).hexdigest()[:16]
+    if path.is_dir(): files = ((name, p) for name,kind,p in walk(path) if kind == 'file' and not is_hidden(name))
+    key = hashlib.sha256(os.fsencode(f'{LAYOUT} {as_json(config)}\0{path.resolve()}'))
+    for name,p in files:
+        stat = p.stat()
+        key.update(os.fsencode(f'\0{name} {stat.st_size} {stat.st_mtime_ns}'))
+    return key.hexdigest()[:16]
 
 # %% ../nbs/46_data.ipynb #0a40a564
 def check_kept(
@@ -104,12 +108,22 @@ def read_cache(
 )->tuple[dict,tuple]|None: # tensors by name, classes; None: it must be made
     "What is in the cache; of a damaged file a warning, and nothing"
     if not f.exists(): return None
-    try: return check_kept(f, *load_tensors(f))
+    try: return check_kept(f, *load_rows(f))
     except ValueError as e:
         warnings.warn(f"the cache file {shortened(f)} is damaged and made anew: {e}", stacklevel=3)
         return None
 
 # %% ../nbs/46_data.ipynb #2f8125ae
+def not_cached(
+    f:Path,    # a cache file that could not be written
+    e:OSError  # why
+)->OSError:    # what to raise
+    "The error with what to do"
+    return type(e)(
+        f"cannot write the cache file {shortened(f)} ({e.strerror or e}): set GPFQ_CACHE to a folder that can be "
+        "written")
+
+# %% ../nbs/46_data.ipynb #c8201aa0
 def write_cache(
     f:Path,        # a cache file
     ts:dict,       # tensors by name
@@ -117,32 +131,43 @@ def write_cache(
 )->None:
     "Write a cache file whole; raises `OSError` with what to do where that is not allowed"
     try: save_tensors(f, ts, dict(classes=list(classes)))
-    except OSError as e:
-        raise type(e)(
-            f"cannot write the cache file {shortened(f)} ({e.strerror or e}): set GPFQ_CACHE to a folder that can be "
-            "written") from None
+    except OSError as e: raise not_cached(f, e) from None
 
 # %% ../nbs/46_data.ipynb #08d92193
+def decode_into(
+    f:Path,              # a cache file
+    path:Path,           # a folder or archive of images
+    config:DataConfig,   # what is read of it
+    progress:bool=False  # show a bar
+)->None:
+    "Decode a source into the cache; raises `OSError` with what to do where that cannot be written"
+    plan = plan_images(path, config, progress)
+    try: write_images(plan, f, progress)
+    except OSError as e:
+        reading = e.filename is not None and not str(e.filename).startswith(str(f.parent))
+        if reading: raise
+        raise not_cached(f, e) from None
+
+# %% ../nbs/46_data.ipynb #08ea49dd
 def cached(
-    path:str|Path,             # a folder or archive of images
-    size:int|None=None,        # see `decode_image`
-    cache:str|Path|None=None,  # see `cache_dir`
-    progress:bool=False        # show a bar while decoding
-)->tuple[dict,tuple]:          # tensors by name, as of `folder_tensors`; classes
-    "`folder_tensors`, or what an earlier call left in the cache; raises `FileNotFoundError` where nothing is"
-    path,size = Path(path),check_size(size)
+    path:str|Path,                 # a folder or archive of images
+    config:DataConfig=DataConfig(),# what is read of it
+    cache:str|Path|None=None,      # see `cache_dir`
+    progress:bool=False            # show a bar while decoding
+)->tuple[dict,tuple]:              # tensors by name, as of `folder_tensors`, large ones `OnDisk`; classes
+    "A source's images, decoded, or as an earlier call left them in the cache; raises `FileNotFoundError` for none"
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
             f"no folder or archive {shortened(path)}: expected train/<class>/ and test/<class>/ in a folder or .tar, "
             ".tar.xz, .tar.gz, .tar.bz2")
     if not path.is_dir(): regular_file(path, "a folder or a tar archive")
     name = os.fsdecode(os.fsencode(path.name.split('.')[0])[:100])
-    f = cache_dir(cache)/f"{name}-{source_key(path, size)}.safetensors"
+    f = cache_dir(cache)/f"{name}-{source_key(path, config)}.safetensors"
     kept = read_cache(f)
     if kept is not None: return kept
-    ts,classes = folder_tensors(path, size, progress)
-    write_cache(f, ts, classes)
-    return ts, classes
+    decode_into(f, path, config, progress)
+    return check_kept(f, *load_rows(f))
 
 # %% ../nbs/46_data.ipynb #bd6abab5
 def fetch_cifar10(
@@ -223,6 +248,18 @@ def data_source(
         f'unknown data set {spec!r:.80}: expected "cifar10", "digits", "folder:PATH" (folder or tar archive) or '
         '"npz:PATH"')
 
+# %% ../nbs/46_data.ipynb #276fe8af
+def check_reading(
+    spec:str,         # see `load_dataset`
+    config:DataConfig # what is to be read of it
+)->None:
+    "Raise `ValueError` for options that a data set of this kind does not have"
+    if data_source(spec)[0] == 'folder': return
+    for k,what in dict(size='have their size', resize='have their size', split='are divided').items():
+        value = getattr(config, k)
+        if value is not None:
+            raise ValueError(f'{k}={value} is for "folder:PATH": the images of {shortened(spec)} {what}')
+
 # %% ../nbs/46_data.ipynb #dafa9aea
 def validation(
     train:Split, # images to train with
@@ -231,7 +268,7 @@ def validation(
     "Part of the training images as a test split, drawn with seed 0"
     n = whole(f"val (of {len(train)} training images)", n, 1, len(train)-1)
     i = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-    return tuple(Split(train.x[j], train.y[j]) for j in (i[n:], i[:n]))
+    return train.part(i[n:]), train.part(i[:n])
 
 # %% ../nbs/46_data.ipynb #d7c424b4
 def load_dataset(
@@ -240,20 +277,28 @@ def load_dataset(
     cache:str|Path|None=None,  # folder for decoded images, see `cache_dir`
     val:int|None=None,         # test on this many training images (drawn with seed 0) instead of the test split
     size:int|None=None,        # "folder:": resize the shorter side to this and cut the centre square out
-    progress:bool=True         # show a bar while decoding
+    progress:bool=True,        # show a bar while decoding
+    resize:int|None=None,      # "folder:": the shorter side before the square is cut out, if it is to be larger
+    split:float|None=None,     # "folder:", of class folders without splits: share of each class that is for testing
+    train_limit:int|None=None, # training images at most, drawn with seed 0
+    test_limit:int|None=None   # test images at most, likewise
 )->ImageData:
-    "The data set that `spec` names, in memory; raises `ValueError`, `OSError` or `ConnectionError` with what to do"
+    "The data set that `spec` names; raises `ValueError`, `OSError` or `ConnectionError` with what to do"
     kind,path = data_source(spec)
-    size,stats = check_size(size),norm_stats(normalize)
-    if size is not None and kind != 'folder':
-        raise ValueError(f'size={size} is for "folder:PATH": the images of {shortened(spec)} have their size')
+    config = DataConfig(size, resize, split, train_limit, test_limit)
+    stats = norm_stats(normalize)
+    check_reading(spec, config)
     if   kind == 'digits':  name,(ts,classes) = kind, digits_tensors()
     elif kind == 'cifar10': name,(ts,classes) = kind, cifar10_tensors(cache)
-    elif kind == 'folder':  name,(ts,classes) = path.resolve().name.split('.')[0], cached(path, size, cache, progress)
+    elif kind == 'folder':  name,(ts,classes) = path.resolve().name.split('.')[0], cached(path, config, cache, progress)
     else:                   name,(ts,classes) = path.stem, npz_tensors(path)
-    train,test = (Split(ts[f'{s}_x'], ts[f'{s}_y']) for s in ('train','test'))
+    splits = {s: Split(ts[f'{s}_x'], ts[f'{s}_y']) for s in ('train','test')}
+    for s,limit in dict(train=train_limit, test=test_limit).items():
+        n = len(splits[s])
+        if limit is not None and limit < n: splits[s] = splits[s].part(torch.from_numpy(drawn(n, limit)))
+    train,test = splits['train'],splits['test']
     if val is not None:
         train,test = validation(train, val)
         name = f'{name}-val{len(test)}'
-    mean,std = channel_stats(train.x) if stats is None else stats
+    mean,std = channel_stats(train.x, progress) if stats is None else stats
     return ImageData(name, train, test, classes, mean, std)

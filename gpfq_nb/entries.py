@@ -10,14 +10,14 @@ __all__ = ['MAX_IMAGE_PIXELS', 'MAX_MEMBER', 'MAX_UNPACKED', 'MAX_RATIO', 'FREE_
 # %% ../nbs/40_entries.ipynb #be92e27d
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 from .files import shortened
 
 # %% ../nbs/40_entries.ipynb #50682a9c
 MAX_IMAGE_PIXELS = 1 << 26 # of one image: 67 megapixels, 8192×8192
 MAX_MEMBER = 1 << 28       # bytes of one image file: 256 MiB
-MAX_UNPACKED = 1 << 34     # bytes of an archive or of arrays, unpacked, and of all decoded images: 16 GiB
+MAX_UNPACKED = 1 << 34     # bytes of an archive or of arrays, unpacked, and of an archive's images, decoded: 16 GiB
 MAX_RATIO = 200            # unpacked bytes for each packed byte
 FREE_UNPACKED = 1 << 28    # bytes that any file may unpack to, however small it is: 256 MiB
 MAX_CLASSES = 1 << 16      # classes of a data set
@@ -107,12 +107,13 @@ def check_member(
 
 # %% ../nbs/40_entries.ipynb #1a76e3e6
 def folder_files(
-    root:Path            # a folder
+    root:Path,                 # a folder
+    wanted:Callable=is_wanted  # name -> whether its content is to be read
 )->Iterator[Entry]:
-    "Everything below `root`, by name, images with their content; raises `OutOfBounds` for one that is too large"
+    "Everything below `root`, by name, with the content that is wanted; raises `OutOfBounds` for one that is too large"
     for name,kind,p in walk(root):
         data = None
-        if kind == 'file' and is_wanted(name):
+        if kind == 'file' and wanted(name):
             check_member(p.stat().st_size, name)
             data = p.read_bytes()
         yield Entry(name, kind, data)

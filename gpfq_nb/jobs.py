@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from .data import ImageData, load_dataset
-from .evaluate import Evaluation, evaluate, logits
+from .evaluate import Evaluation, evaluate, logits, outputs
 from .figures import weight_histogram
 from .files import atomic_write, file_hash
 from .models import MADE_WITH, create_model, eval_mode, is_weights_name, load_model, load_weights, pick_device
 from .models import save_weights, size_facts, weights_facts, weights_file
 from .output import say
 from .quantize import QuantResult, quantize_model
-from .settings import CONFIG, quantize_plan, train_plan, variant_name
+from .settings import CONFIG, quantize_plan, reading, train_plan, variant_name
 from .store import Cell, check_free, check_writable, close_cell, open_cell, result_of
 from .train import TrainConfig, TrainResult, check_fit, train
 
@@ -129,7 +129,7 @@ def train_job(
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
-    images = load_dataset(p['data'], p['normalize'], progress=progress)
+    images = load_dataset(p['data'], p['normalize'], progress=progress, **reading(p))
     net = network_for(p['model'], images, p['stem'], plan.config.seed, p['device'], p.get('num_classes'))
     check_fit(net, images, plan.config.batch_size)
     with open_cell(out, plan.kind, p, key, force=force) as cell:
@@ -162,14 +162,16 @@ def load_pair(
     normalize=None,      # where the file does not say, or to overrule it
     device:str|None=None,# a GPU if there is one
     progress:bool=True,  # show bars
-    num_classes:int|None=None # outputs, where they are not the data set's classes
+    num_classes:int|None=None, # outputs, where they are not the data set's classes
+    **read               # of `load_dataset`: size, train_limit, ...
 )->tuple[nn.Module,dict,ImageData]: # network in evaluation mode, its meta (completed), images
     "A trained network and images normalised for it"
     meta = {k: v for k,v in load_weights(weights)[1].items() if v is not None}
     if normalize is None and 'mean' not in meta:
         raise ValueError(f"{weights} does not say how its inputs were normalised: say so (normalize=, --normalize), "
             "as \"imagenet\", \"cifar10\" or means and standard deviations")
-    images = load_dataset(data, (meta['mean'], meta['std']) if normalize is None else normalize, progress=progress)
+    stats = (meta['mean'], meta['std']) if normalize is None else normalize
+    images = load_dataset(data, stats, progress=progress, **read)
     if is_weights_name(model): model = weights_facts(model)['model']
     model = model or meta.get('model')
     facts = dict(in_channels=images.shape[0], num_classes=images.num_classes, stem='imagenet')
@@ -200,8 +202,10 @@ def compare(
     batches              # of (x, y), iterable twice
 )->tuple[Evaluation,Evaluation]: # of the float one; of the quantized one, with agreement and KL
     "Evaluate both networks on the same images"
-    both = torch.stack([logits(net, batches), logits(quantized, batches)], 1).cpu()
-    pairs = list(zip(both.split(1024), torch.cat([y for _,y in batches]).cpu().split(1024)))
+    seen = [(y, out) for _,y,out in outputs(net, batches)]
+    labels,float_ = (torch.cat(values) for values in zip(*seen))
+    both = torch.stack([float_, logits(quantized, batches)], 1).cpu()
+    pairs = list(zip(both.split(1024), labels.cpu().split(1024)))
     return evaluate(Pick(0), pairs), evaluate(Pick(1), pairs, reference=Pick(0))
 
 # %% ../nbs/65_jobs.ipynb #81f2449d
@@ -284,8 +288,8 @@ def quantize_job(
         say_done(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
-    net,facts,images = load_pair(weights, p['data'], p['model'], p['stem'], p['normalize'], p['device'], progress,
-        p.get('num_classes'))
+    where = (p[k] for k in ('data', 'model', 'stem', 'normalize', 'device'))
+    net,facts,images = load_pair(weights, *where, progress, p.get('num_classes'), **reading(p))
     batches = images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
     with open_cell(out, plan.kind, p, key, weights_file(weights), force) as cell:
         res = quantize_model(net, batches, plan.config, progress)

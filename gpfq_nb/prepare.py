@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_map
 from .calibration import check_batches, choose_forward, cut, random_ops
 from .config import QuantConfig, layer_configs
 from .correct import fuse_batchnorms
-from .files import few
 from .memory import MemoryPlan, plan_memory
 from .network import computed_weights, copied, device_of, held_tensors, memory_order, turn, with_layout
+from .options import few
 from .replay import Replay
 from .sites import Site, find_sites, in_order, left_out, row_name
 from .streams import stand_in

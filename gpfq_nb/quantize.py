@@ -20,10 +20,10 @@ from .alphabet import Alphabet
 from .computed import solve_computed
 from .config import QuantConfig
 from .correct import correct_batchnorm, correct_bias
-from .files import few
 from .inputs import Rounded, input_grid
 from .layer import Outcome, solve_layer, solve_rows
 from .network import call_order, layer_input
+from .options import few
 from .patches import patches
 from .prepare import set_up
 from .products import Conv

@@ -37,7 +37,12 @@ def given_to(
     return [found[u.op.at] for u in uses]
 
 # %% ../nbs/21_replay.ipynb #396cd0d8
-def run_on(model, batch): return model(batch)
+def run_on(
+    model:nn.Module,
+    batch       # its input
+):              # what comes out
+    "Run a network on what it is given"
+    return model(batch)
 
 class Replay:
     "The visits of a `Walk`, running both networks anew for each of them"

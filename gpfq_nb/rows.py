@@ -18,6 +18,7 @@ import pandas as pd
 from .config import QuantConfig
 from .files import few
 from .recipe import TrainConfig
+from .selection import DataConfig
 
 # %% ../nbs/61_rows.ipynb #5115f49d
 def example_result(
@@ -57,11 +58,12 @@ def column_type(
     return 'string'
 
 # %% ../nbs/61_rows.ipynb #c38080b3
-RENAMED = {'training.batch_size':'batch_size', 'config.seed':'quant_seed'}   # `seed` is that of training
+# `seed` is that of training; a table has a `size` of its own
+RENAMED = {'training.batch_size':'batch_size', 'config.seed':'quant_seed', 'params.size':'image_size'}
 
 def field_columns(
     config:type, # a dataclass
-    part:str     # where in a result it stands: 'training' | 'config'
+    part:str     # where in a result it stands: 'training' | 'config' | 'params'
 )->dict:         # column -> "type path"
     "A column for every field of a config, as in `COLUMNS`"
     paths = {f.name: f'{part}.{f.name}' for f in dataclasses.fields(config)}
@@ -74,6 +76,7 @@ COLUMNS = dict(     # column -> "type", or "type place"
     stale='boolean', variant='string')
 COLUMNS |= dict(data='string data.name', n_train='Int64 data.n_train', n_test='Int64 data.n_test',
     model='string model.name', stem='string model.stem', normalize='string params.normalize')
+COLUMNS |= field_columns(DataConfig, 'params')
 COLUMNS |= field_columns(TrainConfig, 'training')
 COLUMNS |= field_columns(QuantConfig, 'config') | dict(bits='Int64 config.bits')
 COLUMNS |= dict(preset='string params.preset', calib='Int64 params.calib', calib_seed='Int64 params.calib_seed',

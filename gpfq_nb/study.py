@@ -21,7 +21,7 @@ from .files import few, jsonable, read_json, write_json
 from .models import check_model_name, check_origin
 from .options import number, whole
 from .recipe import TrainConfig, parse_lr
-from .settings import MAX_CELLS, grid, lr_id, quantize_plan, several, short, suffix, train_plan, varying
+from .settings import MAX_CELLS, READING, grid, lr_id, quantize_plan, several, short, suffix, train_plan, varying
 from .solvers import solvers
 from .store import check_writable, differences
 
@@ -214,7 +214,7 @@ def check_cells(
     kinds = {'train': (train_plan, TrainConfig), 'quantize': (partial(quantize_plan, ''), QuantConfig)}
     takes = {}
     for kind,(plan,config) in kinds.items():
-        named = {'preset', *inspect.signature(plan).parameters, *(f.name for f in dataclasses.fields(config))}
+        named = {'preset', *READING, *inspect.signature(plan).parameters, *(f.name for f in dataclasses.fields(config))}
         takes[kind] = named - {'weights', 'config'}
     seen = set()
     for t in s.tasks():

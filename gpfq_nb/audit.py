@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BIASED', 'PLAIN', 'INSIDE', 'matrices', 'by_storage', 'Ear', 'inside_attention', 'inside_recurrent', 'inside_cell',
-           'listening', 'calls_of', 'squares', 'ratio', 'measured_errors', 'neurons', 'on_grid', 'is_listed', 'Audit',
-           'audit', 'judged']
+           'listening', 'calls_of', 'squares', 'ratio', 'measured_errors', 'neurons', 'fits', 'on_grid', 'is_listed',
+           'Audit', 'audit', 'judged']
 
 # %% ../nbs/56_audit.ipynb #92a28303
 import copy, warnings
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .calibration import check_batches, choose_forward
-from .network import own
+from .network import as_it_was, copied, own
 from .quantize import QuantConfig, quantize_model
 from .report import QuantResult
 
@@ -137,6 +137,7 @@ def listening(
                 if inside: inside(ear, name, m, args, kwargs, out)
         return hook
     for name,m in model.named_modules():
+        if isinstance(m, torch.jit.ScriptModule): continue
         handles.append(m.register_forward_pre_hook(enter(name)))
         handles.append(m.register_forward_hook(leave(name), with_kwargs=True))
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -184,7 +185,7 @@ def measured_errors(
     for batch in batches:
         heard,outs = [],[]
         for m in (model, qmodel):
-            with listening(m) as ear: out = forward(m, own(batch))
+            with as_it_was(m), listening(m) as ear: out = forward(m, own(batch))
             heard.append(calls_of(ear.heard))
             outs.append([t.double() for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point()])
         for name in heard[0].keys() | heard[1].keys():
@@ -205,19 +206,29 @@ def neurons(
     turned = w.reshape(groups, w.shape[0]//groups, *w.shape[1:]).transpose(1, 2).flatten(0, 1)
     return [w.flatten(1), turned.flatten(1)]
 
+def fits(
+    rows:Tensor,    # (N, weights of a neuron), in float64
+    grid,           # `Alphabet`, a step for each neuron, or one for all
+    eps:float       # what codes may be off
+)->Tensor:          # (N,) of bool
+    "Which neurons are on a grid, each on its own"
+    codes = rows/grid.step.double().reshape(-1, 1)
+    whole = codes.round()
+    return (((codes-whole).abs() < eps) & (whole >= grid.lo) & (whole <= grid.hi)).all(1)
+
 def on_grid(
     w:Tensor,       # a matrix
-    grid,           # `Alphabet`, a step for each neuron, or one for all
+    grids:list,     # of `Alphabet`: one for all of it, or one for each of its parts
     groups:int=1    # of a transposed convolution
 )->bool:
-    "Is every weight a value of the grid?"
-    step = grid.step.double().reshape(-1, 1)
+    "Is every neuron on its grid? Of a matrix in parts: on that of a neuron of any part"
+    eps = 1e-3 if w.dtype in (torch.float32, torch.float64) else .3         # half precision keeps a step to 1 in 256
     for rows in neurons(w.detach().double(), groups):
-        if len(step) not in (1, len(rows)): continue
-        codes = rows/step
-        off = (codes-codes.round()).abs().max()
-        eps = 1e-3 if w.dtype in (torch.float32, torch.float64) else .3     # half precision keeps a step to 1 in 256
-        if off < eps and grid.lo <= codes.round().min() and codes.round().max() <= grid.hi: return True
+        if len(grids) == 1 and grids[0].step.numel() in (1, len(rows)):
+            if fits(rows, grids[0], eps).all(): return True
+        elif len(grids) > 1:
+            each = [replace(g, step=s) for g in grids for s in g.step.flatten()]
+            if torch.stack([fits(rows, g, eps) for g in each]).any(0).all(): return True
     return False
 
 # %% ../nbs/56_audit.ipynb #7c82933a
@@ -253,18 +264,20 @@ def audit(
 )->Audit:
     "Judge a quantized network and its report"
     batches = check_batches(batches)
-    model = copy.deepcopy(model).eval()
+    model,qmodel = copied(model),copied(res.model)
     forward = choose_forward(model, batches[0], forward)
-    errors,output_error = measured_errors(model, res.model, batches, forward)
+    errors,output_error = measured_errors(model, qmodel, batches, forward)
     table = res.layers.set_index('name')
-    kept = matrices(res.model)
+    kept,modules = matrices(qmodel),dict(qmodel.named_modules())
     rows = []
     for name in [*table.index, *(n for n in kept if not is_listed(n, table.index))]:
-        w = kept.get(name.partition('[')[0])
-        groups = getattr(dict(res.model.named_modules()).get(name), 'groups', 1)
-        on = w is not None and name in res.grids and on_grid(w, res.grids[name], groups)
+        whole,_,part = name.partition('[')
+        w = kept.get(whole)
+        grids = [g for n,g in res.grids.items() if n == name or part and n.startswith(f'{whole}[')]
+        groups = getattr(modules.get(name), 'groups', 1)
+        on = w is not None and name in res.grids and on_grid(w, grids, groups)
         rows.append(dict(
-            name=name, numel=0 if w is None or '[' in name else w.numel(), listed=name in table.index, on_grid=on,
+            name=name, numel=0 if w is None else int(table.numel[name]) if part else w.numel(), listed=name in table.index, on_grid=on,
             bits=res.grids[name].bits if on else 8*w.element_size() if w is not None else 0,
             said=table.rel_error.get(name, float('nan')), measured=errors.get(name, float('nan'))))
     t = pd.DataFrame(rows)

@@ -87,16 +87,17 @@ def foldable(
 
 # %% ../nbs/23_correct.ipynb #ab1f50ff
 def fold(
-    use:Use,        # of a weight
+    site:Site,      # of a weight, with one use on each tape
     norm:Op,        # the batch norm behind it, brought to a scale of one
     tensors:dict    # name -> tensor of the network, changed in place
 )->None:
     "Move a batch norm's scale into the weight before it"
     _,gamma,_,mean,var,_,_,eps,*_ = norm.leaves
     scale = (tensors[var.name] + eps).rsqrt()*(tensors[gamma.name] if isinstance(gamma, Held) else 1.)
-    weight = tensors[next(l for l in use.op.leaves[1:] if isinstance(l, Held)).name]
+    weight = tensors[site.held]
     weight.mul_(scale.view(-1, *[1]*(weight.ndim-1)))
-    if use.bias is not None: tensors[use.bias.name].mul_(scale)
+    bias = site.uses[0].bias
+    if bias is not None: tensors[bias.name].mul_(scale)
     tensors[mean.name].mul_(scale)
     tensors[var.name].fill_(1-eps)
     if isinstance(gamma, Held): tensors[gamma.name].fill_(1.)
@@ -112,6 +113,6 @@ def fuse_batchnorms(
     for site in sites:
         norms = foldable(site, held)
         if norms is None: continue
-        for tensors in networks: fold(site.uses[0], norms[0], tensors)
+        for tensors in networks: fold(site, norms[0], tensors)
         fused.append(site.name)
     return fused

@@ -79,7 +79,7 @@ class Gram:
         if self._D is None and x is not xq: self._D = torch.zeros_like(self._G)
         shift = self.shifts(x)
         add = self._add_shifted if shift else self._add_rows
-        unfolded = x[0].numel()*(1 if shift else self.taps)             # numbers of one image
+        unfolded = math.prod(x.shape[1:])*(1 if shift else self.taps)     # numbers of one image
         per = max(1, self.chunk//max(1, unfolded))
         for a,b in zip(x.split(per), xq.split(per)): add(a, a if xq is x else b)
         return self

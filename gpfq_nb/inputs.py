@@ -21,7 +21,7 @@ def input_grid(
     sample:int=2**18    # numbers to choose the step by, about
 )->Alphabet:            # one step for all
     "The grid that loses least of a layer's inputs"
-    xs = [x.detach().flatten() for x in xs]
+    xs = [x.detach().flatten() for x in xs if x.numel()]
     low = min(0., *(x.min().item() for x in xs))
     high = max(0., *(x.max().item() for x in xs))
     top = 2**bits-1
@@ -48,7 +48,8 @@ class RoundInputs:
     grid:Alphabet   # one step for all
     def __call__(self, module, args, kwargs):
         if args: return (rounded(args[0], self.grid), *args[1:]),kwargs
-        return args,kwargs | dict(input=rounded(kwargs['input'], self.grid))
+        name = next(k for k,v in kwargs.items() if isinstance(v, Tensor))     # the first tensor, as it was calibrated
+        return args,kwargs | {name: rounded(kwargs[name], self.grid)}
 
 # %% ../nbs/24_inputs.ipynb #41105b6e
 def quantize_inputs(

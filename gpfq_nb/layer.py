@@ -45,7 +45,7 @@ def n_samples(
     config:QuantConfig
 )->int:                 # m of one image
     "How many samples of a layer's input one image gives"
-    if isinstance(layer, nn.Linear): return x[0].numel()//x.shape[-1]
+    if isinstance(layer, nn.Linear): return math.prod(x.shape[1:-1])
     stride = layer.stride if config.patch_stride == "layer" else layer.kernel_size
     return math.ceil(config.retain_rate*math.prod(map_size(x, layer, stride)))
 

@@ -62,8 +62,8 @@ class Right(Product):
 
 class Left(Product):
     "`y = W x`"
-    def inputs(self, x): return x.mT
-    def outputs(self, y): return y.mT
+    def inputs(self, x): return x if x.ndim == 1 else x.mT
+    def outputs(self, y): return y if y.ndim == 1 else y.mT
 
 # %% ../nbs/15_products.ipynb #7ca24baa
 class Bilinear(Product):

@@ -21,7 +21,7 @@ from .computed import solve_computed
 from .config import QuantConfig
 from .correct import correct_batchnorm, correct_bias
 from .inputs import Rounded, input_grid
-from .layer import Outcome, solve_layer, solve_rows
+from .layer import Outcome, every_patch, solve_layer, solve_rows
 from .network import call_order, layer_input
 from .options import few
 from .patches import patches
@@ -93,8 +93,7 @@ def shortcut_term(
 )->Tensor:          # RᵀX̃ (groups, N, d), or None
     "What the layer is to make up for besides its own inputs, where it can"
     solver = config.solver
-    every = (config.retain_rate, config.patch_stride) == (1, "layer")
-    if config.target != "shortcut" or not solver.looks or solver.corrects or not every: return None
+    if config.target != "shortcut" or not solver.looks or solver.corrects or not every_patch(config): return None
     errors = errors_beside(visit)
     return None if errors is None else cross(visit.layer, pairs, errors)
 
@@ -181,7 +180,9 @@ def say_left(
     if not len(left): return
     share = left.numel.sum()/res.layers.numel.sum()
     told = few([f'{n} ({why})' for n,why in zip(left.name, left.note)])
-    warnings.warn(f"{share:.1%} of the numbers in matrices stay in float: {told}")
+    unseen = left.note.str.startswith('not reached').any()
+    hint = " (a pair is taken for inputs and targets: to give a network both, see forward=)" if unseen else ""
+    warnings.warn(f"{share:.1%} of the numbers in matrices stay in float: {told}{hint}")
 
 # %% ../nbs/29_quantize.ipynb #c81e815d
 def quantize_model(

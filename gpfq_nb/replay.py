@@ -13,7 +13,7 @@ from torch import nn
 from .network import held_tensors, own
 from .sites import Site
 from .streams import is_real, stand_in
-from .tape import record
+from .tape import Held, record
 from .walk import Stream, Walk, nobody
 
 # %% ../nbs/21_replay.ipynb #19c6ad71
@@ -82,10 +82,22 @@ class Replay:
             pairs = Stream(len(self.batches), partial(self.inputs, stop))
             if self.hold == float('inf'): pairs = list(pairs)
             yield self._visit(stop, pairs)
-            if not isinstance(stop, Site): continue
-            layer,qlayer = stand_in(stop, self.ref),stand_in(stop, self.net)
-            for x,xq in pairs:
-                if not is_real(x): continue
-                for name in stop.names:
-                    self.measure(name, 'in', x, xq)
-                    self.measure(name, 'out', layer(x), qlayer(xq))
+        for i in range(len(self.batches)): self._look(i)
+
+    def _look(self, i):
+        "Measure each use in a batch, now that all is quantized"
+        sites = [s for s in self.stops if isinstance(s, Site)]
+        used = [(s, u) for s in sites for u in s.uses if u.tape is self.tapes[i]]
+        seen = [given_to([u for _,u in used], m, self.batches[i], self.forward) for m in self.modules]
+        self.runs += 1
+        for (site,use),xs,xqs in zip(used, *seen):
+            x,xq = use.product.inputs(*xs),use.product.inputs(*xqs)
+            if not is_real(x): continue
+            bias = use.bias.name if isinstance(use.bias, Held) else None
+            def layer_of(held):
+                W = site.product.matrix(site.given(held))
+                return site.product.layer(W, None if bias is None else held[bias])
+            layer,qlayer = layer_of(self.ref),layer_of(self.net)
+            dtype = layer.weight.dtype                  # other than the inputs' under autocast
+            self.measure(use.name, 'in', x, xq)
+            self.measure(use.name, 'out', layer(x.to(dtype)), qlayer(xq.to(dtype)))

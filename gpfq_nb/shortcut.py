@@ -76,7 +76,7 @@ def addend(
             other = next(l for l in op.leaves if l != Ref(value))
             known = isinstance(other, (Ref, Held)) and is_known(tape, other, use.op.at, op.at)
             return Addend(other, op.at, norm, moves) if known else None
-        elif op.name != 'dropout': return None
+        elif op.name != 'dropout' or op.seed is not None: return None
         value = op.outs[0]
 
 # %% ../nbs/22_shortcut.ipynb #94237cf2

@@ -52,7 +52,7 @@ def picked(
     given = dict(dim=-1, keepdim=False) | dict(zip(PICKS[op.name], args)) | kwargs
     dim = given['dim']
     gone = op.name in ('max', 'min') and not given['keepdim']
-    x = args[0]
+    x = given['input']
     found = x.take_along_dim(places.unsqueeze(dim) if gone else places, dim)
     return found.squeeze(dim) if gone else found
 
@@ -150,7 +150,7 @@ def needed(
     "What has to be run to know a value"
     wanted,ops = {leaf.i} if isinstance(leaf, Ref) else set(),[]
     for op in reversed(tape.ops[start:before]):
-        if wanted.isdisjoint([*op.makes, *op.writes]): continue
+        if wanted.isdisjoint([*op.makes, *op.changes]): continue
         ops.append(op)
         wanted.update(op.reads)
     return ops[::-1]

@@ -185,7 +185,9 @@ class Walk:
         "What is held of a batch"
         if self.env[i] is None:
             batch = tree_map(lambda v: v.to(self.device) if isinstance(v, Tensor) else v, self.batches[i])
-            self.env[i] = {n: (x, x) for n,x in zip(self.tapes[i].inputs, batch_tensors(own(batch)))}
+            tape = self.tapes[i]
+            given = batch_tensors(own(batch)) + [self.ref[n].clone() for n in tape.state]
+            self.env[i] = {n: (x, x) for n,x in zip(tape.inputs, given)}
         return self.env[i]
 
     def _leaf(self, leaf, env):

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from .alphabet import Alphabet
-from .data import import_torchvision
 from .entries import MAX_CLASSES
 from .files import few, shortened
+from .imports import import_torchvision
 from .inputs import quantize_inputs
 from .networks import MAX_CHANNELS, CifarResNet, cifar_stem, mlp_net, seeded, set_in_channels, tiny_net
 from .options import whole

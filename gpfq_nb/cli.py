@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['started', 'GRID_OPTIONS', 'METHOD', 'CALIBRATION', 'TRAINING', 'DATA', 'SHORT', 'SENTENCES', 'READ', 'QUANTIZING',
            'FORMER', 'FOR_ALL', 'OF_TRAINING', 'end_at_once', 'add_own', 'parse_layer', 'add_quantizing',
-           'parse_normalize', 'run_grid', 'train_options', 'gpfq_train', 'quantize_options', 'gpfq_quantize',
-           'sweep_options', 'given_settings', 'gpfq_sweep', 'plots_options', 'gpfq_plots', 'report_options',
-           'gpfq_report']
+           'parse_normalize', 'train_options', 'gpfq_train', 'quantize_options', 'gpfq_quantize', 'sweep_options',
+           'given_settings', 'gpfq_sweep', 'plots_options', 'gpfq_plots', 'report_options', 'gpfq_report']
 
 # %% ../nbs/73_cli.ipynb #5a1d0c32
 import os, signal, sys
@@ -28,7 +27,7 @@ import dataclasses, functools, re
 from pathlib import Path
 
 from .builtin import STUDIES, VARIANTS, make_study, sweep_summary
-from .command import command
+from .command import command, run_grid
 from .config import QuantConfig
 from .output import say
 from .parser import add_fields, add_option, add_switch
@@ -105,25 +104,6 @@ def parse_normalize(
     try: mean,std = ([float(v) for v in part.split(',')] for part in s.split('/'))
     except ValueError: raise ValueError(f"--normalize {s!r}: expected {SENTENCES['normalize']}") from None
     return mean, std
-
-# %% ../nbs/73_cli.ipynb #ffdf54bf
-def run_grid(
-    job,            # called as job(folder, **options)
-    plan,           # called as plan(**options): checks them, and knows the key
-    out:str|None,   # folder; None: the first free one of that name
-    default:str,    # that name
-    options:dict    # name -> value or list; None values are left out
-)->tuple:           # the folder, its log
-    "Run a job for every combination of options; all of them are checked before the first one runs"
-    from gpfq_nb.log import check_logs, write_log
-    from gpfq_nb.settings import places
-    from gpfq_nb.store import fresh_folder
-    where = places(options)
-    plans = {sub: plan(**c) for sub,c in where.items()}
-    folder = Path(out) if out else fresh_folder(default, {sub: p.key for sub,p in plans.items()})
-    if folder.is_dir(): check_logs(folder)
-    for sub,c in where.items(): job(folder/sub, **c)
-    return folder, write_log(folder)
 
 # %% ../nbs/73_cli.ipynb #31d031b4
 def train_options(parser)->None:

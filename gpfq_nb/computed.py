@@ -29,6 +29,7 @@ def effective(
     W = site.product.matrix(site.weight(tensors | {site.held: w}))
     return W.flatten(1).to(torch.promote_types(W.dtype, torch.float32)).view(weight_rows(layer).shape)
 
+# %% ../nbs/26_computed.ipynb #f6420656
 def forgets_shifts(
     site:Site,
     tensors:dict,

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_values', 'same_for_all', 'site_configs', 'check_memory', 'playable', 'record_all', 'check_random', 'seed_draws',
-           'used_in_order', 'Setting', 'computed_by', 'name_computed', 'make_plain', 'set_up', 'few_inputs',
-           'bound_memory']
+           'used_in_order', 'Setting', 'computed_by', 'name_computed', 'make_plain', 'set_up', 'bound_memory']
 
 # %% ../nbs/28_prepare.ipynb #c6d5df13
 import warnings
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from .calibration import check_batches, choose_forward, cut, random_ops, same_values
+from .calibration import check_batches, cut, few_inputs, random_ops, same_values
 from .config import QuantConfig, layer_configs
 from .correct import fuse_batchnorms
 from .memory import MemoryPlan, plan_memory
@@ -59,6 +58,7 @@ def same_for_all(
             "give all of them the same overrides, or each a weight of its own (gpfq_nb.network.untied)")
     return asked[0]
 
+# %% ../nbs/28_prepare.ipynb #2b23e2cc
 def site_configs(
     config:QuantConfig,
     sites:list,
@@ -96,6 +96,7 @@ def playable(
     except Exception: return False                  # an operation that cannot be run again by itself
     return len(found) == len(wanted) and all(same_values(a, b) for a,b in zip(wanted, found))
 
+# %% ../nbs/28_prepare.ipynb #60405d89
 def record_all(
     model:nn.Module,    # in eval mode
     batches:list,       # of inputs
@@ -130,6 +131,7 @@ def check_random(
         f"{op.place or 'its own forward'} draws at random in eval mode, too: switch it off before quantizing, or "
         "allow it with random=True")
 
+# %% ../nbs/28_prepare.ipynb #d5e1da59
 def seed_draws(
     tapes:list,         # one for each batch
     batches:list,
@@ -208,6 +210,7 @@ def computed_by(
     found = [n for n in computed_weights(model) if site.held.startswith(f'{n}.' if n else '')]
     return max(found, key=len, default=None)
 
+# %% ../nbs/28_prepare.ipynb #f49b6009
 def name_computed(
     sites:list,
     model:nn.Module # the float network
@@ -273,16 +276,7 @@ def set_up(
             "for each layer, which is slower, and shortcuts are not made up for")
     return setting
 
-def few_inputs(
-    model:nn.Module,    # in eval mode
-    batch,              # of inputs
-    forward:Callable    # how the network is run; None: to be found out
-)->tuple:               # a batch, and how the network is run
-    "The first two inputs of a batch, or all of them for a network that needs the whole"
-    first = cut(batch, 2)[0]
-    try: return first,choose_forward(model, first, forward)
-    except ValueError: return batch,choose_forward(model, batch, forward)
-
+# %% ../nbs/28_prepare.ipynb #b2d0e2e2
 def bound_memory(
     setting:Setting,    # that has looked
     config:QuantConfig,

@@ -44,6 +44,7 @@ class Product:
         "The stand-in"
         return with_weight(nn.Linear(W.shape[1], len(W), bias is not None, device='meta'), W, bias)
 
+# %% ../nbs/15_products.ipynb #f67acb3a
 def with_weight(
     layer:nn.Module,    # made without memory
     W:Tensor,           # its weight
@@ -60,6 +61,7 @@ class Right(Product):
     by_rows = False
     def matrix(self, w): return w.T
 
+# %% ../nbs/15_products.ipynb #57f7b384
 class Left(Product):
     "`y = W x`"
     def inputs(self, x): return x if x.ndim == 1 else x.mT
@@ -192,6 +194,7 @@ class Transposed(Conv):
     def inputs(self, x): return super().inputs(self.widened(x))
     def layer(self, W, bias=None): return self.conv(W, bias, dilation=self.flat(self.dilation))
 
+# %% ../nbs/15_products.ipynb #58a94b5b
 class TransposedVolume(Transposed):
     "A transposed convolution along three axes"
     def plain(self):

@@ -19,7 +19,7 @@ from .allocate import allocate_bits
 from .alphabet import Alphabet
 from .computed import solve_computed
 from .config import QuantConfig
-from .correct import correct_batchnorm, correct_bias
+from .correct import Norm, correct_batchnorm, correct_bias, find_norms
 from .inputs import Rounded, input_grid
 from .layer import Outcome, every_patch, solve_layer, solve_rows
 from .network import call_order, layer_input
@@ -30,7 +30,6 @@ from .products import Conv
 from .reference import gpfq_samples
 from .report import QuantResult, Report, Treatment
 from .shortcut import cross, errors_beside
-from .sites import Norm, find_norms
 from .tape import Held
 from .walk import Visit
 
@@ -125,6 +124,7 @@ def quantize_weight(
     walk.set(site.held, site.put(solved.Q, walk.net[site.held]))
     return solved
 
+# %% ../nbs/29_quantize.ipynb #a6f55962
 def own_bias(
     visit:Visit     # of a site
 )->str|None:        # name of a tensor
@@ -136,6 +136,7 @@ def own_bias(
     users = [op for t in dict.fromkeys(visit.walk.tapes) for op in t.ops if name in op.held]
     return name if len(users) == len(site.uses) else None
 
+# %% ../nbs/29_quantize.ipynb #63ff3369
 def quantize_site(
     visit:Visit,
     config:QuantConfig, # of the site; None: it is skipped
@@ -172,6 +173,7 @@ def correct_norm(
     correct_batchnorm(visit.qlayer, visit.pairs)
     for statistic in ('running_mean', 'running_var'): visit.walk.compare(f'{visit.name}.{statistic}')
 
+# %% ../nbs/29_quantize.ipynb #e9c7310c
 def say_left(
     res:QuantResult
 )->None:

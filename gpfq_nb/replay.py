@@ -44,6 +44,7 @@ def run_on(
     "Run a network on what it is given"
     return model(batch)
 
+# %% ../nbs/21_replay.ipynb #42c4ad5c
 class Replay:
     "The visits of a `Walk`, running both networks anew for each of them"
     kind = 'replay'

@@ -87,6 +87,7 @@ def spread(
     if not W.numel() or W.is_complex(): return float('nan')
     return (W if W.is_floating_point() else W.double()).std(correction=0).item()
 
+# %% ../nbs/27_report.ipynb #564f4f2f
 def weight_facts(
     W:Tensor,           # float
     Q:Tensor,           # quantized

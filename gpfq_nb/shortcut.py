@@ -51,12 +51,14 @@ class Addend:
     norm:Op         # a batch norm on the way, or None
     moves:tuple     # operations that rearrange the output on the way
 
+# %% ../nbs/22_shortcut.ipynb #6bfd47f0
 def is_norm(
     op:Op           # any
 )->bool:
     "Is an operation a batch norm with running statistics?"
     return op.name == 'batch_norm' and isinstance(op.leaves[4], Held) and not op.leaves[5]
 
+# %% ../nbs/22_shortcut.ipynb #c6c0c6c5
 MOVES = ('view', 'reshape', 'transpose', 'permute', 'flatten', 'unflatten', 'squeeze', 'unsqueeze', 'contiguous', 'swapaxes')
 
 def addend(
@@ -112,6 +114,7 @@ def errors_beside(
         for use in uses[i]: yield _error(walk, i, use, found[use], visit)
     return Stream(len(walk.batches), error)
 
+# %% ../nbs/22_shortcut.ipynb #a7589949
 def _error(walk, i, use, beside, visit):
     "R of one batch"
     x,xq = walk.value(beside.leaf, i, beside.at)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Constants', 'selection', 'Use', 'Site', 'row_name', 'names_of', 'is_weight', 'use_of', 'in_order', 'entries',
-           'same_part', 'find_sites', 'name_rows', 'left_out', 'Norm', 'find_norms']
+           'same_part', 'find_sites', 'name_rows', 'left_out']
 
 # %% ../nbs/16_sites.ipynb #70fb94f3
 from dataclasses import dataclass, field
@@ -94,6 +94,7 @@ class Use:
     name:str = ''       # of the row that it is told in
     beside:tuple = ()   # names of other tensors that its weight is computed from
 
+# %% ../nbs/16_sites.ipynb #108ec13a
 @dataclass(eq=False)
 class Site:
     "A weight, or a part of one, to be quantized"
@@ -145,6 +146,7 @@ def row_name(
     "What a row of the report is called"
     return '' if name == 'weight' else name.removesuffix('.weight')
 
+# %% ../nbs/16_sites.ipynb #5f75dfc5
 def names_of(
     held:dict   # name -> tensor
 )->dict:        # name -> all names of the same tensor, the same list for each of them
@@ -160,6 +162,7 @@ def is_weight(
     "Is it a parameter of real numbers? Buffers (masks, filters, graphs) stay as they are"
     return isinstance(t, torch.nn.Parameter) and t.is_floating_point()
 
+# %% ../nbs/16_sites.ipynb #599da2a8
 def use_of(
     op:Op,              # any
     consts:Constants,   # of its tape
@@ -208,6 +211,7 @@ def entries(
     if index is None: index = torch.arange(w.numel(), device=w.device).view(w.shape)
     return index.flatten() if site.weight else site.product.matrix(index)
 
+# %% ../nbs/16_sites.ipynb #1da2d5ef
 def same_part(
     a:Site,
     b:Site,
@@ -285,24 +289,3 @@ def left_out(
         if op is None: return 'not reached by the calibration data'
         return f'used by {op.name}, which is no product that can be solved'
     return {n: why(n) for n in missing}
-
-# %% ../nbs/16_sites.ipynb #3121d9fc
-@dataclass(eq=False)
-class Norm:
-    "A batch norm with running statistics, and its uses"
-    name:str        # of its module
-    uses:list
-
-def find_norms(
-    tapes:list      # as in `find_sites`
-)->list:            # of `Norm`
-    "The batch norms that normalize by running statistics"
-    norms = {}
-    for tape in dict.fromkeys(tapes):
-        for op in tape.ops:
-            if op.name != 'batch_norm': continue
-            x,_,_,mean,_,training,*_ = op.leaves
-            if not isinstance(mean, Held) or training: continue
-            name = mean.name.removesuffix('.running_mean')
-            norms.setdefault(name, Norm(name, [])).uses.append(Use(tape, op, None, [x], name=name))
-    return list(norms.values())

@@ -22,6 +22,7 @@ def storage(
     "Where a tensor's memory begins"
     return t.untyped_storage().data_ptr()
 
+# %% ../nbs/17_streams.ipynb #1ea3f6cb
 def copies(
     values:list # tensors, and other things, which are left as they are
 )->list:
@@ -82,12 +83,14 @@ def both(
         elif discrete and op.name in PICKS: xq = picked(op, given, discrete[0])
         env[o] = x,xq
 
+# %% ../nbs/17_streams.ipynb #b2343849
 def is_real(
     t:Tensor
 )->bool:
     "Does a tensor hold floating-point (or complex) numbers?"
     return t.is_floating_point() or t.is_complex()
 
+# %% ../nbs/17_streams.ipynb #247a903a
 def part_ways(
     op:Op,          # that changes values in place
     env:dict        # number -> (value, value in the quantized network), changed
@@ -106,6 +109,7 @@ class Gauge:
     leaf:object # the value
     at:int      # position; of a value that comes out, after its operation
 
+# %% ../nbs/17_streams.ipynb #25bccbaf
 def gauges(
     tape:Tape,
     sites:list      # with uses on it, perhaps

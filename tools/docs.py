@@ -201,8 +201,8 @@ def reference(pages, names, src):
         written.append(f'reference/{mod}')
     return written
 
-book = {'0': 'One layer', '1': 'A network', '2': 'Files and artifacts', '3': 'Data', '4': 'Training', '5': 'Studies',
-    '6': 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
+book = {'0': 'One layer', '1': 'A network', '2': 'A network', '3': 'Files and artifacts', '4': 'Data', '5': 'Training',
+    '6': 'Studies', '7': 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
 
 def part(page):
     "The part of the book that a notebook belongs to, by its number or its folder"

@@ -29,6 +29,7 @@ from pathlib import Path
 from .builtin import STUDIES, VARIANTS, make_study, sweep_summary
 from .command import command, run_grid
 from .config import QuantConfig
+from .options import whole
 from .output import say
 from .parser import add_fields, add_option, add_switch
 from .recipe import TrainConfig
@@ -65,6 +66,7 @@ SENTENCES = dict(
     augment_calib="crop and flip the calibration images",
     save_model="write the quantized network",
     device="such as cpu or cuda:0; default: a GPU if there is one",
+    max_memory="memory that quantizing may add to two copies of the network; the result is the same, in more time",
     force="run anew what is done, and replace the result of another run in --out",
     quiet="no progress bars")
 
@@ -161,6 +163,7 @@ def quantize_options(parser)->None:
         "default: runs/quantized, or the first free one of runs/quantized-2, ...", metavar='FOLDER')
     add_own(parser, 'output', 'save_model', kind=bool, default=True)
     add_own(parser, 'output', 'device')
+    add_own(parser, 'output', 'max_memory', kind=int, metavar='MB')
     add_switch(parser, 'output', 'force', SENTENCES['force'])
     add_switch(parser, 'output', 'quiet', SENTENCES['quiet'])
     parser.former |= FORMER
@@ -175,7 +178,8 @@ def gpfq_quantize(o):
     once = ('weights', 'data', 'model', 'stem', 'batch_size', 'augment_calib', 'save_model', 'device',
         'num_classes')
     fixed = {k: getattr(o, k) for k in once} | dict(normalize=parse_normalize(o.normalize))
-    job = functools.partial(quantize_job, progress=not o.quiet, force=o.force, **fixed)
+    bound = None if o.max_memory is None else whole('max_memory', o.max_memory, 1)*2**20
+    job = functools.partial(quantize_job, progress=not o.quiet, force=o.force, max_memory=bound, **fixed)
     plan = functools.partial(quantize_plan, **fixed)
     options = {k: getattr(o, k) for k in (*DATA, 'bits', 'calib', 'calib_seed', 'preset', *QUANTIZING)}
     out,log = run_grid(job, plan, o.out, 'runs/quantized', options)

@@ -278,6 +278,7 @@ def quantize_job(
     key:str='',         # given by a sweep
     progress:bool=True, # show bars
     force:bool=False,   # run anew, and replace the result of another run
+    max_memory:int=None,# bytes that quantizing may add; the result is the same, in more time
     **options           # of `quantize_plan`
 )->dict:                # the content of result.json
     "Quantize a network into a folder and measure both"
@@ -292,6 +293,6 @@ def quantize_job(
     net,facts,images = load_pair(weights, *where, progress, p.get('num_classes'), **reading(p))
     batches = images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
     with open_cell(out, plan.kind, p, key, weights_file(weights), force) as cell:
-        res = quantize_model(net, batches, plan.config, progress)
+        res = quantize_model(net, batches, plan.config, progress, max_memory)
         tests = images.batches('test', p['batch_size'])
         return save_quantization(cell, net, res, facts, images, tests, p['save_model'])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from .calibration import check_batches, cut, few_inputs, random_ops, same_values
+from .calibration import check_batches, choose_forward, cut, few_inputs, random_ops, same_values
 from .config import QuantConfig, layer_configs
 from .correct import fuse_batchnorms
 from .memory import MemoryPlan, plan_memory
@@ -282,9 +282,12 @@ def bound_memory(
     config:QuantConfig,
     max_memory:int      # bytes
 )->None:
-    "Cut the batches as small as the memory asks for, and look again"
+    "Cut the batches as small as the memory asks for, and look again; raises `ValueError` if they cannot be cut"
     held = held_tensors(setting.ref)
     layers = [(stand_in(s, held), setting.configs[s.name]) for s in setting.sites if setting.configs[s.name]]
-    tape = record(setting.ref, cut(setting.plan.batches[0], 1)[0], setting.forward)
+    single = cut(setting.plan.batches[0], 1)[0]
+    try: choose_forward(setting.ref, single, setting.forward)
+    except ValueError as e: raise ValueError(f"max_memory cuts batches into parts, but {e}") from e
+    tape = record(setting.ref, own(single), setting.forward)
     setting.plan = plan_memory(max_memory, tape, setting.plan.batches, layers)
     setting.look(config)

@@ -67,7 +67,7 @@ def allocate_bits(
     walk:Iterable,          # of `Visit`: a walk in which both networks are the float one
     chunk:int=2**22         # see `Gram`
 )->dict:                    # the configs, each with a width of its own
-    "Measure every layer at several widths, and divide the bits between them; rows that are looked up get the whole bits"
+    "Measure every layer at several widths, and divide the bits; rows that are looked up get the average, rounded down"
     widths = range(max(2, math.floor(config.bits)-1), min(8, math.ceil(config.bits)+2)+1)
     sizes,losses = {},{}
     for visit in walk:
@@ -78,7 +78,9 @@ def allocate_bits(
         sizes[visit.name] = visit.layer.weight.numel()
         losses[visit.name] = [width_error(visit.layer, G, c, b) for b in widths]
     bits = {}
-    if losses: bits = dict(zip(losses, allocate(list(losses.values()), list(sizes.values()), list(widths), config.bits)))
+    if losses:
+        found = allocate(list(losses.values()), list(sizes.values()), list(widths), config.bits)
+        bits = dict(zip(losses, found))
     def chosen(n, c):
         if c is None or not c.fractional: return c
         return replace(c, bits=bits.get(n, math.floor(c.bits)))

@@ -22,7 +22,7 @@ from .tape import Tape
 def check_batches(
     batches         # iterable of batches, or one tensor or dictionary
 )->list:
-    "The batches as a list; raises `ValueError` if there are none, or they hold no tensors, or numbers that are not finite"
+    "Them as a list, without empty ones; raises `ValueError` for none, for no tensors, or numbers that are not finite"
     given = [batches] if isinstance(batches, (Tensor, Mapping)) else list(batches)
     given = [dict(b) if isinstance(b, Mapping) else b for b in given]
     for i,b in enumerate(given):

@@ -264,7 +264,7 @@ def solve_layer(
     chunk:int=2**22,        # see `Gram`
     RX:Tensor=None          # RᵀX̃ (groups, N, d), see `corrected_target`
 )->Outcome:
-    "Quantize one layer's weight; raises `ValueError` with its name if its inputs are not finite or its grid is none"
+    "Quantize one layer's weight; raises `ValueError` with its name if its inputs are not finite, or no grid fits"
     W = weight_rows(layer)
     try: fitted = fit_grid(W, config)
     except ValueError as e: raise ValueError(f"layer {name}: {e}") from None

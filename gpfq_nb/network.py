@@ -58,7 +58,7 @@ def copied(
 )->nn.Module:       # in eval mode
     "A copy of a network; raises `ValueError` with the name of an attribute that cannot be copied"
     try:
-        with torch.no_grad(): made = copy.deepcopy(model, histories(model)).eval()      # scripted ones would keep a history
+        with torch.no_grad(): made = copy.deepcopy(model, histories(model)).eval()  # scripted ones keep a history
     except Exception as e:
         name = uncopyable(model)
         if not name: raise

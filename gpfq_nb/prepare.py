@@ -272,8 +272,8 @@ def set_up(
         if any(c and c.act_bits for c in setting.configs.values()):
             raise ValueError(f"{where} computes outside of PyTorch, or what cannot be repeated: its inputs cannot be "
                 "quantized on the way: leave out act_bits, or compute in PyTorch")
-        warnings.warn(f"{where} computes outside of PyTorch, or what cannot be repeated: {type(ref).__name__} is run anew "
-            "for each layer, which is slower, and shortcuts are not made up for")
+        warnings.warn(f"{where} computes outside of PyTorch, or what cannot be repeated: {type(ref).__name__} is run "
+            "anew for each layer, which is slower, and shortcuts are not made up for")
     return setting
 
 # %% ../nbs/28_prepare.ipynb #b2d0e2e2

@@ -194,7 +194,7 @@ def quantize_model(
     progress:bool=True,             # show a bar
     max_memory:int=None,            # bytes that it may add while it runs, beyond two copies of the model
     forward:Callable=None,          # how the network is run on a batch: called with both
-    random:bool=False               # may it draw at random in eval mode? Both networks draw the same, from the config's seed
+    random:bool=False               # may it draw at random? Then both networks draw the same, from the config's seed
 )->QuantResult:
     "Quantize every weight that `model` multiplies its inputs by; `ValueError` names what cannot be done"
     start = time.perf_counter()

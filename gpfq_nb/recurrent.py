@@ -18,7 +18,7 @@ def lstm_step(
     x:Tensor,           # what the inputs give (B, 4n)
     h:Tensor,           # state (B, n), or as wide as its projection
     c:Tensor,           # cell (B, n)
-    weight:Tensor,      # W_hh (4n, n)
+    weight:Tensor,      # W_hh (4n, n), or (4n, p) with a projection to p
     bias:Tensor=None    # b_hh (4n,)
 )->tuple:               # the next h and c
     "A step of an LSTM, before its state is projected"

@@ -278,7 +278,8 @@ class Report:
         table = self.table()
         release(net, model)
         quantize_inputs(net, inputs)
-        return QuantResult(net, table, config, seconds, walk.kind, walk.passes, alphabets, inputs, self.float_weights, grids)
+        told = seconds,walk.kind,walk.passes,alphabets,inputs,self.float_weights,grids
+        return QuantResult(net, table, config, *told)
 
 # %% ../nbs/27_report.ipynb #2b9593ce
 def release(

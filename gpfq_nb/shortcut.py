@@ -59,7 +59,8 @@ def is_norm(
     return op.name == 'batch_norm' and isinstance(op.leaves[4], Held) and not op.leaves[5]
 
 # %% ../nbs/22_shortcut.ipynb #c6c0c6c5
-MOVES = ('view', 'reshape', 'transpose', 'permute', 'flatten', 'unflatten', 'squeeze', 'unsqueeze', 'contiguous', 'swapaxes')
+MOVES = ('view', 'reshape', 'transpose', 'permute', 'flatten', 'unflatten', 'squeeze', 'unsqueeze', 'contiguous',
+    'swapaxes')
 
 def addend(
     use:Use         # of a layer

@@ -137,8 +137,8 @@ def unneeded(
 )->dict:            # position of an operation -> numbers of the values that are of no use after it
     "When values may go: after the last operation and the last gauge that look at them"
     last = dict(tape.last)
-    for at,gauges in read.items():
-        for g in gauges:
+    for at,looks in read.items():
+        for g in looks:
             if isinstance(g.leaf, Ref): last[g.leaf.i] = max(last[g.leaf.i], at)
     gone = {}
     for v,at in last.items(): gone.setdefault(at, []).append(v)

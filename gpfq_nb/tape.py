@@ -172,9 +172,9 @@ class Recorder(TorchFunctionMode):
         if not isinstance(v, Tensor): return v
         if v in self.known: return self.known[v]
         if isinstance(v, nn.Parameter):
-            raise ValueError(f"{self.stack[-1] or 'the network itself'} uses a parameter of shape {tuple(v.shape)} that no "
-                "module of the copy holds: a function that refers to the network is not copied with it, and a parameter "
-                "in a plain list is not seen (use a method, or nn.ParameterList)")
+            place,shape = self.stack[-1] or 'the network itself',tuple(v.shape)
+            raise ValueError(f"{place} uses a parameter of shape {shape} that no module of the copy holds: functions that "
+                "refer to the network, and parameters in a plain list, are not copied (use a method, or nn.ParameterList)")
         self.strange = True
         elsewhere = self.there is not None and id(v) not in self.there
         if elsewhere: self.escaped = self.escaped or self.stack[-1] or 'the network itself'

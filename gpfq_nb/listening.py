@@ -20,7 +20,7 @@ def matrices(
     model:nn.Module # any network
 )->dict:            # name of a row -> parameter; of one that is shared, the first name
     "The matrices of a network, each once"
-    return {n.removesuffix('.weight') or 'weight': p for n,p in model.named_parameters() if p.ndim > 1}
+    return {'' if n == 'weight' else n.removesuffix('.weight'): p for n,p in model.named_parameters() if p.ndim > 1}
 
 # %% ../nbs/56_listening.ipynb #5ab95980
 def by_storage(
@@ -54,8 +54,13 @@ class Ear(TorchFunctionMode):
         if not isinstance(weight, Tensor): return None
         place = weight.untyped_storage().data_ptr()
         own = self.modules[self.stack[-1]]._parameters.get('weight')
-        if own is not None and own.untyped_storage().data_ptr() == place: return self.stack[-1] or 'weight'
+        if own is not None and own.untyped_storage().data_ptr() == place: return self.stack[-1]
         return self.names.get(place)
+
+    def row(self, weight):
+        "The same, or the module that runs, where the weight is computed"
+        name = self.name(weight)
+        return self.stack[-1] if name is None else name
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -63,18 +68,18 @@ class Ear(TorchFunctionMode):
         if func in BIASED:
             given = dict(zip(('input', 'weight', 'bias'), args)) | kwargs
             bias = given.get('bias')
-            name = self.name(given['weight']) or self.stack[-1]
+            name = self.row(given['weight'])
             self.note(name, out, out if bias is None else out-bias.reshape(-1, *[1]*BIASED[func]))
         elif getattr(func, '__name__', '') in PLAIN:
-            names = [n for n in map(self.name, tree_leaves((args, kwargs))) if n]
+            names = [n for n in map(self.name, tree_leaves((args, kwargs))) if n is not None]
             if names: self.note(names[0], out, out)
         elif func is F.bilinear:
             given = dict(zip(('input1', 'input2', 'weight', 'bias'), args)) | kwargs
             bias = given.get('bias')
-            self.note(self.name(given['weight']) or self.stack[-1], out, out if bias is None else out-bias)
+            self.note(self.row(given['weight']), out, out if bias is None else out-bias)
         elif func is F.embedding:
             weight = kwargs.get('weight', args[1] if len(args) > 1 else None)
-            if self.name(weight): self.note(self.name(weight), out, out)
+            if self.name(weight) is not None: self.note(self.name(weight), out, out)
         return out
 
 # %% ../nbs/56_listening.ipynb #14aaa8b2

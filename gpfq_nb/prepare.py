@@ -23,7 +23,7 @@ from .network import as_it_was, batch_tensors, computed_weights, copied, device_
 from .network import own, turn, with_layout
 from .options import few
 from .replay import Replay
-from .sites import Site, find_sites, in_order, left_out, row_name
+from .sites import Site, find_sites, in_order, left_out, real_parameters, row_name
 from .streams import stand_in
 from .tape import play, record
 from .walk import Walk, nobody
@@ -177,7 +177,7 @@ class Setting:
             for t in self.tapes: t.escaped = t.escaped or type(self.ref).__name__
         held = held_tensors(self.ref)
         matrices = [n for n,p in self.ref.named_parameters(remove_duplicate=False) if p.ndim > 1]
-        self.sites = find_sites(self.tapes, held)
+        self.sites = find_sites(self.tapes, held, real_parameters(self.ref))
         name_computed(self.sites, self.ref)
         left = left_out(self.tapes, held, self.sites, matrices)
         parts = {n: s for s in self.sites for u in s.uses for n in u.beside if n in left}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNFILLED', 'check_batches', 'batch_size', 'known_names', 'ways', 'choose_forward', 'cut', 'few_inputs', 'same_values',
-           'random_ops']
+           'played_twice', 'random_ops']
 
 # %% ../nbs/18_calibration.ipynb #cb26b4ec
 import inspect
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from .network import as_it_was, batch_tensors, own
-from .tape import Tape
+from .tape import Tape, first_values, leaf_value
 
 # %% ../nbs/18_calibration.ipynb #34b7daba
 def check_batches(
@@ -130,13 +130,13 @@ def same_values(
 # operations that give memory as it is
 UNFILLED = {'empty', 'empty_like', 'empty_strided', 'empty_permuted', 'new_empty', 'new_empty_strided'}
 
-def random_ops(
+def played_twice(
     tape:Tape,
-    batch,          # as in `play`
+    batch,          # of its shapes
     held:dict       # name -> tensor of the network
-)->list:            # of `Op`
-    "The operations that give something else when they are run again with the same arguments"
-    env = {i: t.clone() for i,t in zip(tape.inputs, [*batch_tensors(batch), *(held[n] for n in tape.state)])}
+)->tuple:           # list of `Op`, list of the tensors that come out
+    "The operations that give something else when they are run again with the same arguments; and what comes out"
+    env = first_values(tape, batch, held)
     found = []
     with torch.no_grad():
         for op in tape.ops:
@@ -144,4 +144,13 @@ def random_ops(
             op.run(env, held)
             op.run(again, held)
             if op.name not in UNFILLED and any(not same_values(env[o], again[o]) for o in op.makes): found.append(op)
-    return found
+    return found,[leaf_value(l, env, held) for l in tape.result]
+
+# %% ../nbs/18_calibration.ipynb #7b2d0ff8
+def random_ops(
+    tape:Tape,
+    batch,          # of its shapes
+    held:dict       # name -> tensor of the network
+)->list:            # of `Op`
+    "The operations that draw at random"
+    return played_twice(tape, batch, held)[0]

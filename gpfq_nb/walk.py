@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from .network import batch_tensors, held_tensors, own
+from .network import held_tensors
 from .sites import Constants, Site
 from .streams import both, copies, gauges, is_real, needed, part_ways, stand_in, unneeded
-from .tape import Held, Ref
+from .tape import Held, Ref, first_values
 
 # %% ../nbs/20_walk.ipynb #78ee71e0
 @dataclass(frozen=True)
@@ -186,8 +186,7 @@ class Walk:
         if self.env[i] is None:
             batch = tree_map(lambda v: v.to(self.device) if isinstance(v, Tensor) else v, self.batches[i])
             tape = self.tapes[i]
-            given = batch_tensors(own(batch)) + [self.ref[n].clone() for n in tape.state]
-            self.env[i] = {n: (x, x) for n,x in zip(tape.inputs, given)}
+            self.env[i] = {n: (x, x) for n,x in first_values(tape, batch, self.ref).items()}
         return self.env[i]
 
     def _leaf(self, leaf, env):

@@ -20,7 +20,7 @@ from .config import QuantConfig, layer_configs
 from .correct import fuse_batchnorms
 from .memory import MemoryPlan, plan_memory
 from .network import batch_tensors, computed_weights, copied, device_of, held_tensors, memory_order
-from .network import own, turn, with_layout
+from .network import turn, with_layout
 from .options import few
 from .replay import Replay
 from .sites import Site, find_sites, in_order, left_out, real_parameters, row_name
@@ -95,8 +95,8 @@ def record_all(
         kind = str(tree_map(lambda v: (v.shape, v.dtype) if isinstance(v, Tensor) else v, b))
         tape = known.get(kind)
         try:
-            if tape and tape.escaped: tape = record(model, own(b), forward, there=set())     # and is replayed
-            elif tape is None or tape.routed: known[kind] = tape = record(model, own(b), forward)
+            if tape and tape.escaped: tape = record(model, b, forward, there=set())     # and is replayed
+            elif tape is None or tape.routed: known[kind] = tape = record(model, b, forward)
         except RuntimeError as e: raise ValueError(f"calibration batch {i} cannot be run: {e}") from e
         tapes.append(tape)
     return tapes
@@ -113,7 +113,7 @@ def try_tape(
     def noted(m, b):
         outs.append(forward(m, b))
         return outs[-1]
-    tape = record(model, own(batch), noted)
+    tape = record(model, batch, noted)
     if tape.escaped: return True                    # it will not be played
     try: found,results = played_twice(tape, batch, held_tensors(model))
     except Exception: return False                  # an operation that cannot be run again by itself
@@ -281,6 +281,6 @@ def bound_memory(
     single = cut(setting.plan.batches[0], 1)[0]
     try: choose_forward(setting.ref, single, setting.forward)
     except ValueError as e: raise ValueError(f"max_memory cuts batches into parts, but {e}") from e
-    tape = record(setting.ref, own(single), setting.forward)
+    tape = record(setting.ref, single, setting.forward)
     setting.plan = plan_memory(max_memory, tape, setting.plan.batches, layers)
     setting.look(config)

@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import nn
 
-from .network import held_tensors, own
+from .network import held_tensors
 from .sites import Site
 from .streams import is_real, stand_in
 from .tape import Held, record
@@ -29,7 +29,7 @@ def given_to(
     def watch(at, values):
         use = wanted.get(at)
         if use: found[at] = [values[use.op.leaves.index(l)].clone() for l in use.inputs]
-    tape = record(model, own(batch), forward, watch, there=set())
+    tape = record(model, batch, forward, watch, there=set())
     for at,use in wanted.items():
         if len(tape.ops) <= at or tape.ops[at].name != use.op.name:
             raise ValueError(f"{use.name}: the network computes outside of PyTorch, and takes another route once it is "

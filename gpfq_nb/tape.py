@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .network import as_it_was, batch_tensors, held_tensors, seeded, tensors_there, version
+from .network import as_it_was, batch_tensors, held_tensors, own, seeded, tensors_there, version
 from .recurrent import UNROLLED, transparent
 
 # %% ../nbs/14_tape.ipynb #5c29c63c
@@ -278,10 +278,11 @@ def record(
     state:tuple=()      # names of tensors of the network that its calls change
 )->Tape:
     "Run a network on a batch, and note what it does; once more if it came upon a tensor that nothing is known of"
-    r = Recorder(model, batch_tensors(batch), watch, there, state)
+    given = own(batch)      # each time anew: it may be changed in place
+    r = Recorder(model, batch_tensors(given), watch, there, state)
     eager = torch.compiler.set_stance('force_eager')
     with torch.no_grad(), as_it_was(model), transparent(), eager, modules_noted(model, r), r, Beneath(r):
-        out = forward(model, batch)
+        out = forward(model, given)
         result = [r.leaf(t) for t in batch_tensors(out)]
     if r.strange and there is None: return record(model, batch, forward, watch, tensors_there(), state)
     changed = sorted(r.keeps - set(state))

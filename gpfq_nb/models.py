@@ -8,7 +8,6 @@ __all__ = ['CIFAR_RESNETS', 'SMALL', 'AUX', 'FLOATS', 'INTS', 'MADE_WITH', 'mode
            'check_state', 'prefixes', 'fit_names', 'check_modules', 'load_model', 'pretrained_network']
 
 # %% ../nbs/52_models.ipynb #1ad63a86
-import difflib
 from pathlib import Path
 from typing import Iterable
 
@@ -21,7 +20,7 @@ from .files import few, shortened
 from .imports import import_torchvision
 from .inputs import quantize_inputs
 from .networks import MAX_CHANNELS, CifarResNet, cifar_stem, mlp_net, seeded, set_in_channels, tiny_net
-from .options import whole
+from .options import did_you_mean, whole
 from .origins import FORMS, has_size, is_weights_name, network_from, split_name, torchvision_size, weights_entry
 from .weights import load_weights
 
@@ -54,8 +53,8 @@ def check_model_name(
     if isinstance(name, str) and ':' in name and split_name(name): return name
     names = model_names()
     if isinstance(name, str) and name in names: return name
-    near = difflib.get_close_matches(str(name), names, 3, .5)
-    if near: raise ValueError(f"unknown model {name!r:.80}: did you mean {' or '.join(near)}?")
+    meant = did_you_mean(name, names)
+    if meant: raise ValueError(f"unknown model {name!r:.80}{meant}")
     raise ValueError(
         f"unknown model {name!r:.80}: expected one of {few(names, 12)}; gpfq_nb.models.model_names() lists them all; "
         f"or {FORMS}")

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MAX_INT64', 'MAX_SEED', 'VERSION', 'MAX_SHOWN', 'whole', 'is_number', 'number', 'flag', 'one_of', 'Check', 'count',
            'real', 'truth', 'choice', 'option', 'check_options', 'option_table', 'as_json', 'from_json', 'InJSON',
-           'shortened', 'few']
+           'shortened', 'few', 'did_you_mean']
 
 # %% ../nbs/09_options.ipynb #38b00d04
-import dataclasses, json, numbers, sys
+import dataclasses, difflib, json, numbers, sys
 from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Iterable
@@ -226,3 +226,14 @@ def few(
     names = list(names)
     shown = ', '.join(shortened(n, width) for n in names[:most])
     return shown if len(names) <= most else f'{shown} and {len(names)-most:,} more'
+
+# %% ../nbs/09_options.ipynb #e0900007
+def did_you_mean(
+    name:str,        # there is none of that name
+    names:Iterable,  # but these
+    most:int=3,      # so many are named
+    alike:float=.5   # how much two names must share to be taken for each other, of 1
+)->str:              # a question, or nothing
+    "The end of a message: names that are nearly the same"
+    near = difflib.get_close_matches(str(name), names, most, alike)
+    return f": did you mean {' or '.join(near)}?" if near else ''

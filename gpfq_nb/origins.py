@@ -9,7 +9,7 @@ __all__ = ['FORMS', 'DOTTED', 'SIZE_OPTIONS', 'HALVES', 'split_name', 'user_func
            'network_from']
 
 # %% ../nbs/49_origins.ipynb #f1374792
-import difflib, inspect, re
+import inspect, re
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Callable
@@ -20,6 +20,7 @@ from torch import nn
 
 from .files import shortened
 from .imports import import_by_name, import_file, import_timm, import_torchvision, importing_from, their_error
+from .options import did_you_mean
 
 # %% ../nbs/49_origins.ipynb #b0e5aedb
 # the functions below do without these: they are passed on to those who import this chapter
@@ -54,8 +55,7 @@ def user_function(
     for part in what.split('.'):
         if not hasattr(found, part):
             callables = [k for k,v in vars(module).items() if callable(v) and k[0] != '_']
-            near = difflib.get_close_matches(what, callables, 3, .5)
-            raise ValueError(f"{where} has no {what}" + (f": did you mean {' or '.join(near)}?" if near else ''))
+            raise ValueError(f"{where} has no {what}{did_you_mean(what, callables)}")
         found = getattr(found, part)
     if callable(found) and not isinstance(found, nn.Module): return found
     raise ValueError(
@@ -95,8 +95,8 @@ def check_timm(
     "Raise `ValueError` for a name that timm does not have"
     timm = import_timm()
     if timm.is_model(what): return timm
-    near = difflib.get_close_matches(what.partition('.')[0], timm.list_models(), 3, .5)
-    raise ValueError(f"timm has no model {what!r:.80}" + (f": did you mean {' or '.join(near)}?" if near else ''))
+    meant = did_you_mean(what.partition('.')[0], timm.list_models())
+    raise ValueError(f"timm has no model {what!r:.80}{meant}")
 
 # %% ../nbs/49_origins.ipynb #cc797e72
 def timm_has_size(
@@ -142,9 +142,7 @@ def weights_entry(
     "What torchvision knows of some weights; raises `ValueError`"
     known = named_weights()
     if name in known: return known[name]
-    near = difflib.get_close_matches(name, known, 3, .5)
-    meant = f": did you mean {' or '.join(near)}?" if near else ''
-    raise ValueError(f"torchvision has no weights {name!r:.80}{meant}")
+    raise ValueError(f"torchvision has no weights {name!r:.80}{did_you_mean(name, known)}")
 
 # %% ../nbs/49_origins.ipynb #2b7b163d
 SIZE_OPTIONS = dict(vision_transformer='image_size', maxvit='input_size') # torchvision's chapter -> name of its option

@@ -7,14 +7,14 @@ __all__ = ['Help', 'Choices', 'PrintCompletion', 'is_option', 'Parser', 'clearer
            'add_switch', 'add_fields', 'options_of']
 
 # %% ../nbs/71_parser.ipynb #87706bb0
-import argparse, dataclasses, difflib, re, sys
+import argparse, dataclasses, re, sys
 from pathlib import Path
 from typing import Callable
 
 from jsonargparse import ArgumentParser
 
 from . import __version__
-from .options import flag
+from .options import did_you_mean, flag
 from .values import VALUE_KINDS, converter, value_kind
 
 # %% ../nbs/71_parser.ipynb #8d72e462
@@ -96,8 +96,7 @@ class Parser(ArgumentParser):
         for spelling in (name, hyphens, f'-{hyphens}'):
             if spelling in names: return names[spelling]
         if hyphens in self.former: self.error(f'{name} is now {self.former[hyphens]}')
-        near = difflib.get_close_matches(hyphens, names, n=1)
-        self.error(f'no option {name}' + (f': did you mean {near[0]}?' if near else ''))
+        self.error(f'no option {name}{did_you_mean(hyphens, names, 1, .6)}')
 
     def format_help(self, *args):
         self._action_groups.sort(key=lambda g: g is self._optionals)
@@ -124,8 +123,7 @@ def clearer(
         shown = {a.dest: (a.option_strings or [a.metavar or a.dest])[-1] for a in parser._actions}
         return f"{', '.join(shown.get(d, d) for d in lacks[1].split(', '))} must be given"
     if other := re.search(r"Option '(.*)' is not accepted", line):
-        near = difflib.get_close_matches(other[1], [a.dest for a in parser._actions], n=1)
-        return f'no option {other[1]}, in --config' + (f': did you mean {near[0]}?' if near else '')
+        return f'no option {other[1]}, in --config{did_you_mean(other[1], [a.dest for a in parser._actions], 1, .6)}'
     return line if len(line) <= 400 else f'{line[:400]}…'
 
 # %% ../nbs/71_parser.ipynb #2ccf9c04

@@ -195,7 +195,7 @@ def _failed(
 def own_path()->list[str]:
     "The folders that this process finds modules in, but for those of Python and of what is installed"
     libraries = {sysconfig.get_path(name) for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')}
-    def is_python(p): return p in libraries or Path(p).parent.as_posix() in libraries or p.endswith('.zip')
+    def is_python(p): return p.endswith('.zip') or any(Path(p).is_relative_to(top) for top in libraries)
     return [os.path.abspath(p) for p in dict.fromkeys(sys.path) if not is_python(p)]
 
 # %% ../nbs/35_execute.ipynb #1f3285a2

@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/pip --disable-pip-version-check
 DEMO   := --study digits
+# tests at a time, a thread each
+TESTS  ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow chaos lab env export readme docs wheel dockercheck constraints clean
@@ -19,7 +21,7 @@ demo: $(READY) ## train, quantize and report on scikit-learn's digits: a few min
 test: $(READY) ## everything that CI checks: derived files, site, notebooks, project
 	@$(BIN)/python tools/derive.py --check
 	@$(BIN)/python tools/docs.py site
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTS) --dist worksteal
 
 slow: $(READY) ## the notebooks, with the cells marked `#| slow`
 	@$(BIN)/python -m pytest --slow tests/test_notebooks.py

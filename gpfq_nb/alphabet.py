@@ -57,6 +57,17 @@ def values(self:Alphabet) -> Tensor:
     "All values, in the order of their codes: `(levels,)`, or `(N, levels)` with a step per neuron"
     return self.decode(torch.arange(self.lo, self.hi+1, dtype=self.step.dtype, device=self.step.device))
 
+# %% ../nbs/00_alphabet.ipynb #03c5171d
+@patch
+def encode(self:Alphabet,
+    q:Tensor,       # values on the grid (…)
+) -> Tensor:        # integer codes (…), of int64
+    "The inverse of `decode`; of what is not on the grid, the code nearest to it"
+    x,step = q.double(),self.step.double()
+    if self.gap: k = x.sign()*(((x.abs()-self.gap)/step).round() + 1)
+    else: k = (x/step).round()
+    return k.clamp(self.lo, self.hi).long()
+
 # %% ../nbs/00_alphabet.ipynb #56a9b6cf
 def nearest(
     a:Alphabet,     # the grid

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from .calibration import check_batches, choose_forward, cut, few_inputs, played_twice, random_ops, same_values
 from .config import QuantConfig, layer_configs
 from .correct import fuse_batchnorms
-from .memory import MemoryPlan, plan_memory
+from .calibration import MemoryPlan, plan_memory
 from .network import batch_tensors, computed_weights, copied, device_of, held_tensors, memory_order
 from .network import turn, with_layout
 from .options import few

@@ -40,7 +40,7 @@ from .config import layer_configs, layer_fields, match_layers, paper, plain
 from .correct import fuse_batchnorms
 from .inputs import quantize_inputs
 from .layer import n_samples, operations, solve_gram
-from .memory import MemoryPlan, plan_memory, solver_bytes
+from .calibration import MemoryPlan, plan_memory, solver_bytes
 from .network import computed_weights, device_of, memory_order, quantizable
 from .solvers import solvers
 from .walk import Walk

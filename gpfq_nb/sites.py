@@ -128,15 +128,21 @@ class Site:
         w = tensors[self.held]
         return w if self.index is None else w.flatten()[self.index]
 
+    def positions(self,
+        w:Tensor        # the whole tensor
+    )->Tensor:          # in the stand-in's shape, see `Product.matrix`
+        "Where its numbers lie in the flattened tensor"
+        index = self.index
+        if index is None: index = torch.arange(w.numel(), device=w.device).view(w.shape)
+        return self.product.matrix(index)
+
     def put(self,
-        W:Tensor,       # in the stand-in's shape, see `Product.matrix`
+        W:Tensor,       # in the stand-in's shape
         w:Tensor        # the whole tensor as it is now
     )->Tensor:
         "The whole tensor with this part of it replaced"
-        index = self.index
-        if index is None: index = torch.arange(w.numel(), device=w.device).view(w.shape)
         flat = w.flatten().clone()
-        flat[self.product.matrix(index).flatten()] = W.flatten().to(w.dtype)
+        flat[self.positions(w).flatten()] = W.flatten().to(w.dtype)
         return flat.view(w.shape)
 
 # %% ../nbs/16_sites.ipynb #bce22d24

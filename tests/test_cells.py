@@ -23,7 +23,7 @@ def top1(weights):
 def test_cells_leave_what_the_log_says(study):
     log = study.log().set_index('path')
     for t in study.tasks():
-        row,made = log.loc[f'{t.kind}/{t.cell}'],t.out/('weights.safetensors' if t.kind=='train' else 'model.safetensors')
+        row,made = log.loc[f'{t.kind}/{t.cell}'],t.out/('weights.safetensors' if t.kind=='train' else 'packed.safetensors')
         assert abs(top1(made) - (row.float_top1 if t.kind=='train' else row.quant_top1)) < 1e-9
         assert row.weights_sha256==file_hash((t.needs or t).out/'weights.safetensors')
 
@@ -47,5 +47,5 @@ def test_report_shows_every_variant_and_figure(study):
     seen = Seen()
     seen.feed(study.report().read_text())
     assert set(study.variants) <= {t.strip() for t in seen.texts}
-    want = {'training','drop_top1','drop_top5'} | {f'{k}_{v}' for k in ('std','error','histogram') for v in ('default','paper')}
+    want = {'training','drop_top1','drop_top5','size'} | {f'{k}_{v}' for k in ('std','error','histogram') for v in ('default','paper')}
     assert {p.stem for p in (study.folder/'figures').glob('*.png')}==want and seen.pictures==len(want)

@@ -201,12 +201,13 @@ def reference(pages, names, src):
         written.append(f'reference/{mod}')
     return written
 
-book = {'0': 'One layer', '1': 'A network', '2': 'A network', '3': 'Files and artifacts', '4': 'Data', '5': 'Training',
-    '6': 'Studies', '7': 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
+book = {0: 'One layer', 10: 'A network', 30: 'Files and artifacts', 41: 'Data', 51: 'Training', 60: 'Out of the lab', 70: 'Studies',
+    80: 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
 
 def part(page):
     "The part of the book that a notebook belongs to, by its number or its folder"
-    return book[page.name[0] if page.parent==nbs else page.parent.name]
+    if page.parent!=nbs: return book[page.parent.name]
+    return book[max(n for n in book if isinstance(n, int) and n<=int(page.name[:2]))]
 
 def contents(pages, ref):
     "The sidebar: chapters in order, by part, then the folders of notebooks, then the reference"

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['CIFAR_RESNETS', 'SMALL', 'AUX', 'FLOATS', 'INTS', 'MADE_WITH', 'model_names', 'check_model_name', 'check_stem',
            'torchvision_network', 'create_model', 'size_facts', 'number_kind', 'check_types', 'state_differences',
-           'check_state', 'prefixes', 'fit_names', 'check_modules', 'load_model', 'pretrained_network']
+           'check_state', 'prefixes', 'fit_names', 'check_modules', 'keep_grids', 'load_model', 'pretrained_network']
 
 # %% ../nbs/54_models.ipynb #1ad63a86
+from dataclasses import replace
 from pathlib import Path
 from typing import Iterable
 
@@ -231,6 +232,17 @@ def check_modules(
             f"{shortened(path)}: its metadata has inputs for {few(n or repr(n) for n in strange)}, which is no "
             "module of the model: name the right architecture (name=, --model), or save the weights anew")
 
+# %% ../nbs/54_models.ipynb #8c97bbe9
+def keep_grids(
+    model:nn.Module,    # quantized, with its weights loaded
+    grids:dict,         # name of a row -> (`Place`, grid), of a packed file
+    names:dict          # name of a tensor in the file -> in the network
+)->None:
+    "Have a network know its grids, and keep to them: embeddings renormalize no more"
+    model.on_grids = {row: (replace(place, param=names[place.param]), grid) for row,(place,grid) in grids.items()}
+    for m in model.modules():
+        if getattr(m, 'max_norm', None) is not None: m.max_norm = None
+
 # %% ../nbs/54_models.ipynb #949373de
 MADE_WITH = ('num_classes', 'in_channels', 'stem', 'image_size') # facts that are options of `create_model`
 
@@ -254,10 +266,10 @@ def load_model(
         if name != meta.get('model'): raise
         raise ValueError(f"{shortened(path)}: {e}") from None
     state = {k: v for k,v in state.items() if not k.startswith(AUX.get(name, ()))}
-    state = fit_names(state, model.state_dict())
-    check_state(model, state, f"the weights in {shortened(path)} and the model {name}")
-    model.load_state_dict(state, strict=False)
-    if on_grids: model.on_grids = on_grids
+    fitted = fit_names(state, model.state_dict())
+    check_state(model, fitted, f"the weights in {shortened(path)} and the model {name}")
+    model.load_state_dict(fitted, strict=False)
+    if on_grids: keep_grids(model, on_grids, dict(zip(state, fitted)))
     grids = meta.get('inputs') or {}
     check_modules(model, grids, path)
     quantize_inputs(model, {n: Alphabet(*grid) for n,grid in grids.items()})

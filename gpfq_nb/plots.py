@@ -110,7 +110,7 @@ def plot_size(
         t = t.sort_values('kB')
         ax.plot(t.kB, t['drop'], marker=marks[variant], ms=5, lw=.8, color=lr_color(lr), alpha=.85)
     float_kB = finished(log).float_bytes.dropna().mean()/1000
-    if float_kB == float_kB: ax.axvline(float_kB, color='#888888', lw=.8, ls=':')
+    if pd.notna(float_kB): ax.axvline(float_kB, color='#888888', lw=.8, ls=':')
     ax.axhline(0, color='#888888', lw=.8)
     ax.set_xscale('log')
     ax.set_yscale('symlog', linthresh=1)

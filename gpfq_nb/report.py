@@ -270,7 +270,11 @@ class Report:
         table = self.table()
         release(net, model)
         quantize_inputs(net, inputs)
-        net.on_grids = {n: (p, grids[n]) for n,p in places.items()}
+        former = getattr(model, 'on_grids', None) or {}          # of what stayed as it was
+        now,before = dict(net.named_parameters()),dict(model.named_parameters())
+        def stayed(param): return param in now and param in before and torch.equal(now[param], before[param])
+        kept = {n: g for n,g in former.items() if n not in places and stayed(g[0].param)}
+        net.on_grids = kept | {n: (p, grids[n]) for n,p in places.items()}
         told = seconds,walk.kind,walk.passes,alphabets,inputs,self.float_weights,grids,places
         return QuantResult(net, table, config, *told)
 

@@ -100,10 +100,14 @@ def with_former(
     settings    # of a study.json, or anything else
 ):              # the same, by today's names
     "Settings of an earlier version: whether networks were kept, in place of how"
-    cells = settings.get('quantize') if isinstance(settings, dict) else None
-    if not isinstance(cells, dict) or not isinstance(cells.get('save_model'), bool): return settings
-    kept = {k: v for k,v in cells.items() if k != 'save_model'}
-    return settings | dict(quantize=kept | dict(save=['float'] if cells['save_model'] else []))
+    def today(cells):
+        if not isinstance(cells, dict) or not isinstance(cells.get('save_model'), bool): return cells
+        kept = {k: v for k,v in cells.items() if k != 'save_model'}
+        return kept | dict(save=['float'] if cells['save_model'] else [])
+    if not isinstance(settings, dict): return settings
+    variants = settings.get('variants')
+    if isinstance(variants, dict): settings = settings | dict(variants={k: today(v) for k,v in variants.items()})
+    return settings | dict(quantize=today(settings['quantize'])) if 'quantize' in settings else settings
 
 # %% ../nbs/33_result.ipynb #5707e010
 STAGING,READY,OLD = '.new','.ready','.old'

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['READING', 'PRESETS', 'CONFIG', 'LISTS', 'FIXED', 'LONGEST_NAME', 'MAX_CELLS', 'JobPlan', 'check_known', 'reading',
-           'train_plan', 'quant_config', 'variant_name', 'saved_kinds', 'quantize_plan', 'several', 'grid', 'lr_id',
-           'digits', 'readable', 'in_json', 'varying', 'suffix', 'short', 'places', 'assigned', 'check_injected']
+           'train_plan', 'quant_config', 'variant_name', 'quantize_plan', 'several', 'grid', 'lr_id', 'digits',
+           'readable', 'in_json', 'varying', 'suffix', 'short', 'places', 'assigned', 'check_injected']
 
 # %% ../nbs/70_settings.ipynb #a4444e9b
 import ast, dataclasses, hashlib, itertools, json, math, re
@@ -20,9 +20,9 @@ from .data import check_normalize, check_reading
 from .entries import MAX_CLASSES
 from .files import few, jsonable
 from .models import check_model_name, check_stem, is_weights_name, pick_device, weights_entry, weights_file
+from .onnx import saved_kinds
 from .options import flag, one_of, whole
 from .recipe import TrainConfig, parse_lr
-from .result import KINDS_OF_FILES
 from .selection import DataConfig
 from .store import cell_key, hash_of
 
@@ -110,16 +110,6 @@ def variant_name(
     unsaid = ('bits', 'method', 'seed')
     more = [f'{k}={v}' for k,v in changes.items() if k not in unsaid and v not in (None, (), [], {})]
     return '_'.join([method]*bool(method) + [preset]*(preset != 'default' or not method) + more)
-
-# %% ../nbs/70_settings.ipynb #a88b1d07
-def saved_kinds(
-    save        # names in `KINDS_OF_FILES`: one, several, or none; "none", too
-)->list:        # raises `ValueError` for anything else
-    "In what a quantized network is kept"
-    names = [save] if isinstance(save, str) else list(save or ())
-    if names == ['none']: return []
-    for name in names: one_of('save', name, tuple(KINDS_OF_FILES))
-    return list(dict.fromkeys(names))
 
 # %% ../nbs/70_settings.ipynb #7f808991
 def quantize_plan(

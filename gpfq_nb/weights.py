@@ -10,6 +10,7 @@ __all__ = ['MAX_CODE', 'NUMBERS', 'COUNTS', 'FLAGS', 'TEXTS', 'SETTING_KINDS', '
 
 # %% ../nbs/53_weights.ipynb #5cc27b06
 import re, warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -271,7 +272,10 @@ def read_weights(
         if refused and not holds_state(held): raise ValueError(unreadable(path, refused))
     state = unwrap(held, path)
     check_tensors(state, path)
-    if all(k.startswith('module.') for k in state): state = {k.removeprefix('module.'): v for k,v in state.items()}
+    if all(k.startswith('module.') for k in state):
+        def bare(name): return name.removeprefix('module.')
+        state = {bare(k): v for k,v in state.items()}
+        grids = {row: (replace(place, param=bare(place.param)), grid) for row,(place,grid) in grids.items()}
     return dict(state), meta, grids
 
 # %% ../nbs/53_weights.ipynb #56797ffe

@@ -468,7 +468,7 @@ QUANTIZE = { # options: words of the answer
     '--rounding stochastic': ['stochastic'],
     '--stochastic yes': ['--stochastic', '--rounding stochastic'],
     '--fusion yes': ['--fusion', '--fuse-bn'],
-    '--no_model': ['--no_model', '--save-model no'],
+    '--no_model': ['--no_model', '--save none'],
     '--retain_rate 0': ['retain_rate', '0'],
     '--damp -1': ['damp', '-1'],
     '--search 9999': ['search', '9999'],

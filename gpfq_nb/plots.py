@@ -17,6 +17,7 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 # more than is used below: whoever plots finds all of it here
 from .figures import ALT, GRID, MAX_BINS, alt_text, cols_for, controls, layer_means
@@ -116,7 +117,9 @@ def plot_size(
     ax.set_yscale('symlog', linthresh=1)
     ax.yaxis.set_major_formatter('{x:g}')
     ax.set(xlabel='packed file (kB); dotted: float', ylabel=f'{metric[:3]}-{metric[3:]} lost (points)')
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     ax.xaxis.set_major_formatter('{x:g}')
+    ax.xaxis.set_minor_formatter(NullFormatter())
     legend_key(fig, s.lr.unique(), [(v, dict(marker=m, ls='')) for v,m in marks.items()])
     return fig
 

@@ -18,7 +18,7 @@ def end_at_once(sig, frame):
     os._exit(code)
 
 started = os.path.basename(getattr(sys.modules['__main__'], '__file__', None) or '')     # not so in a sweep's workers
-if started.removesuffix('.exe') in [f'gpfq_{c}' for c in ('train', 'quantize', 'sweep', 'plots', 'report', 'export', 'evaluate', 'try')]:
+if started.removesuffix('.exe') in ['gpfq_' + c for c in 'train quantize sweep plots report export evaluate try'.split()]:
     for sig in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(sig) != signal.SIG_IGN: signal.signal(sig, end_at_once)
 
@@ -65,8 +65,8 @@ SENTENCES = dict(
     calib_seed="which calibration images, and the default of --seed",
     batch_size="images at a time",
     augment_calib="crop and flip the calibration images",
-    save="in what the quantized network is kept: packed (codes), onnx (codes, for other runtimes), qdq (ONNX's own types), "
-        "float, or none",
+    save="in what the quantized network is kept: packed (codes), onnx (codes, for other "
+        "runtimes), qdq (ONNX's own types), float, or none",
     device="such as cpu or cuda:0; default: a GPU if there is one",
     max_memory="memory that quantizing may add to two copies of the network; the result is the same, in more time",
     force="run anew what is done, and replace the result of another run in --out",

@@ -196,7 +196,9 @@ def own_path()->list[str]:
     "The folders that this process finds modules in, but for those of Python and of what is installed"
     names = ('stdlib', 'platstdlib', 'purelib', 'platlib')
     libraries = {os.path.realpath(sysconfig.get_path(name)) for name in names}
-    def is_python(p): return p.endswith('.zip') or any(Path(os.path.realpath(p)).is_relative_to(top) for top in libraries)
+    def is_python(p):
+        real = Path(os.path.realpath(p))
+        return p.endswith('.zip') or any(real.is_relative_to(top) for top in libraries)
     return [p for p in dict.fromkeys(map(os.path.abspath, sys.path)) if not is_python(p)]
 
 # %% ../nbs/35_execute.ipynb #1f3285a2

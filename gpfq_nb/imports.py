@@ -56,7 +56,8 @@ def import_onnxruntime()->ModuleType:
         import onnxruntime
         onnxruntime.InferenceSession
     except (ImportError, AttributeError) as e:
-        raise ValueError(f"to run an ONNX file needs the package onnxruntime ({shortened(e)}): pip install 'gpfq_nb[onnx]'") from None
+        said = f"to run an ONNX file needs the package onnxruntime ({shortened(e)}): pip install 'gpfq_nb[onnx]'"
+        raise ValueError(said) from None
     return onnxruntime
 
 # %% ../nbs/46_imports.ipynb #83526674

@@ -86,7 +86,7 @@ def rows_in(
     model:nn.Module,    # quantized
     there:set           # names of tensors in the graph
 )->dict:                # name of a parameter in the graph -> {name of a row: (`Place`, grid)}
-    "What can be computed from codes; a parameter that several modules share is in the graph once, under one of its names"
+    "What can be computed from codes; a parameter that is shared is in the graph once, under one of its names"
     state = model.state_dict(keep_vars=True)
     same = same_tensors(state)
     found = {}
@@ -163,12 +163,12 @@ def check_export(
     for a,b in zip(found, wanted, strict=True):
         off = (a.double()-b.double()).norm()/b.double().norm().clamp(min=1e-30)
         if not off <= eps:
-            raise ValueError(f"{type(model).__name__} cannot be exported to ONNX: onnxruntime gives something else than PyTorch "
-                f"(by {off:.2g} of the output): does it compute outside of PyTorch, or anew each time?")
+            raise ValueError(f"{type(model).__name__} cannot be exported to ONNX: onnxruntime gives something else "
+                f"than PyTorch (by {off:.2g} of the output): does it compute outside of PyTorch, or anew each time?")
 
 # %% ../nbs/64_onnx.ipynb #2345f5a4
 def export_onnx(
-    res_or_model:QuantResult|nn.Module, # what `quantize_model` gave, its network, or what `load_packed` gave; float: any
+    res_or_model:QuantResult|nn.Module, # see `network_of`; for float any network
     path:str|Path,                      # where to, *.onnx
     flavor:str="packed",                # or "qdq", or "float"
     example=None,                       # a batch of inputs, see `arguments`
@@ -194,10 +194,12 @@ def export_onnx(
     factors = fold_norms(graph_model, set(rows))
     kept = attach(graph_model, model, rows, factors, flavor, opset)
     if grids and flavor != "float" and not kept:
-        raise ValueError(f"{type(model).__name__} cannot be exported to ONNX with codes: none of its matrices is in the graph")
+        raise ValueError(f"{type(model).__name__} cannot be exported to ONNX with codes: "
+            "none of its matrices is in the graph")
     drop_unused(graph_model.graph)
     graph_model.ir_version = max([10 if opset >= 21 else 8, *(v for *_,name,_,v in TYPES if name in kept.values())])
-    told = {k: v for k,v in (facts or {}).items() if k not in ('float', 'inputs')} | dict(format=FORMAT, version=VERSION, flavor=flavor, weights=kept)
+    told = {k: v for k,v in (facts or {}).items() if k not in ('float', 'inputs')}
+    told |= dict(format=FORMAT, version=VERSION, flavor=flavor, weights=kept)
     entry = graph_model.metadata_props.add()
     entry.key,entry.value = 'gpfq_nb',json.dumps(jsonable(told), allow_nan=False)
     graph_model.producer_name,graph_model.producer_version,graph_model.doc_string = 'gpfq_nb','',''
@@ -232,7 +234,8 @@ def saved_kinds(
     save        # names in `KINDS_OF_FILES`: one, several, or none; "none", too
 )->list:        # raises `ValueError` for anything else, and where what is needed for ONNX is not installed
     "In what a quantized network is kept"
-    if save is not None and not isinstance(save, (str, list, tuple)): raise ValueError(f"save is {save!r:.40}: expected names")
+    if save is not None and not isinstance(save, (str, list, tuple)):
+        raise ValueError(f"save is {save!r:.40}: expected names")
     names = [save] if isinstance(save, str) else list(save or ())
     if names == ['none']: return []
     if 'none' in names: raise ValueError("save: 'none' stands alone")
@@ -252,6 +255,7 @@ def save_network(
     "Keep a quantized network in one or more ways; \"onnx\" is the packed flavor"
     for kind,path in files.items():
         if kind == "packed": save_packed(res, path, facts)
-        elif kind == "float": save_weights(res.model, path, quantized_facts(res, facts) | dict(inputs=input_facts(res.model)))
+        elif kind == "float":
+            save_weights(res.model, path, quantized_facts(res, facts) | dict(inputs=input_facts(res.model)))
         else: export_onnx(res, path, "packed" if kind == "onnx" else "qdq", example, facts)
     return {kind: path.stat().st_size for kind,path in files.items()}

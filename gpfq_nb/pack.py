@@ -29,8 +29,8 @@ def network_of(
     if not isinstance(model, nn.Module):
         raise ValueError(f"a {type(model).__name__}: expected what quantize_model gave, or its network")
     if not getattr(model, 'on_grids', None):
-        raise ValueError(f"{type(model).__name__} has no grids: it was not quantized, or only its state dict was loaded; "
-            "give what quantize_model or load_packed gave")
+        raise ValueError(f"{type(model).__name__} has no grids: it was not quantized, or only its state dict was "
+            "loaded; give what quantize_model or load_packed gave")
     return model
 
 # %% ../nbs/60_pack.ipynb #6a5a026a
@@ -40,7 +40,8 @@ def quantized_facts(
 )->dict:
     "What a file of a quantized network says of it"
     kept = {k: v for k,v in facts.items() if k not in ('float', 'inputs')}
-    return kept | dict(quantization=dataclasses.asdict(res.config), method=res.config.method, bits_per_weight=res.bits_per_weight)
+    config = dataclasses.asdict(res.config)
+    return kept | dict(quantization=config, method=res.config.method, bits_per_weight=res.bits_per_weight)
 
 # %% ../nbs/60_pack.ipynb #06da3188
 def input_facts(
@@ -53,7 +54,7 @@ def input_facts(
 def save_packed(
     res_or_model:QuantResult|nn.Module, # see `network_of`
     path:str|Path,                      # where to, *.safetensors
-    facts:dict=None                     # of the network, as for `save_weights`: with `model`, `load_packed` can build it
+    facts:dict=None                     # as for `save_weights`: with `model`, `load_packed` can build it
 )->str:                                 # SHA-256 of the file
     "Write a quantized network with codes for weights; raises `ValueError` for weights that are on their grids no more"
     model = network_of(res_or_model)
@@ -67,7 +68,8 @@ def leave_inputs(
 )->None:
     "Have no layer round its inputs"
     for m in model.modules():
-        for key in [k for k,hook in m._forward_pre_hooks.items() if isinstance(hook, RoundInputs)]: del m._forward_pre_hooks[key]
+        hooks = m._forward_pre_hooks
+        for key in [k for k,hook in hooks.items() if isinstance(hook, RoundInputs)]: del hooks[key]
 
 # %% ../nbs/60_pack.ipynb #ba7a68d0
 def load_packed(

@@ -55,8 +55,8 @@ def fits_grid(
     values = grid.decode(codes)
     kinds = rows.dtype,torch.bfloat16,torch.float16         # half precision that was made float since is still on it
     if not any(torch.equal(values.to(kind).to(rows.dtype), rows) for kind in kinds):
-        raise ValueError(f"{name} is not on the grid that it was quantized to: its weights were changed since; quantize the "
-            "network again, or save it in float")
+        raise ValueError(f"{name} is not on the grid that it was quantized to: its weights were changed since; "
+            "quantize the network again, or save it in float")
     return codes
 
 # %% ../nbs/40_packed.ipynb #14d111ea
@@ -144,9 +144,11 @@ def check_packed(
     "Raise `ValueError` for a file of a later version, without its facts, or with other contents than were written"
     path = shortened(path)
     version = facts.get('version')
-    if type(version) is not int or version < 1: raise ValueError(f"{path}: packed in version {version!r:.40}: expected {VERSION}")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"{path}: packed in version {version!r:.40}: expected {VERSION}")
     if version > VERSION:
-        raise ValueError(f"{path} is packed in version {version}, this gpfq_nb reads {VERSION} at most: install a newer one")
+        raise ValueError(f"{path} is packed in version {version}, this gpfq_nb reads {VERSION} at most: "
+            "install a newer one")
     told = {k: facts.get(k) for k in ('format', 'version', 'grids', 'same', 'counters')}
     for key in ('grids', 'same', 'counters'):
         if not isinstance(told[key], dict): raise ValueError(f"{path}: its header has {key} = {told[key]!r:.40}")
@@ -155,7 +157,8 @@ def check_packed(
     if not all(isinstance(v, str) for v in told['same'].values()):
         raise ValueError(f"{path}: its header has names in same that are none")
     if content_hash(tensors, told) != facts.get('sha256'):
-        raise ValueError(f"{path} was changed after it was written, or damaged: its contents have another hash; get it anew")
+        raise ValueError(f"{path} was changed after it was written, or damaged: its contents have another hash; "
+            "get it anew")
 
 # %% ../nbs/40_packed.ipynb #5a9e0f41
 def check_shape(
@@ -211,7 +214,8 @@ def unpack_state(
             place = Place(param, tuple(g['view']), g['start'])
             shape = torch.Size(take(left, f'{name}_shape').tolist())
             if param not in filled:
-                filled[param] = torch.zeros(shape, dtype=getattr(torch, g['dtype'])),torch.ones(shape.numel(), dtype=torch.bool)
+                whole = torch.zeros(shape, dtype=getattr(torch, g['dtype']))
+                filled[param] = whole,torch.ones(shape.numel(), dtype=torch.bool)
             w,unfilled = filled[param]
             grid = Alphabet(take(left, f'{name}_scale'), g['lo'], g['hi'], float(g['gap']))
             codes = unpack(take(left, f'{name}_packed'), grid.levels, place.numel) + grid.lo

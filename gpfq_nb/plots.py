@@ -93,7 +93,8 @@ def size_means(
     "Size of the packed file and accuracy lost, averaged over seeds"
     q = finished(log)
     q = q[q.packed_bytes.notna()]
-    found = q.groupby(['variant', 'bits', 'lr'], dropna=False).agg(kB=('packed_bytes', 'mean'), drop=(f'drop_{metric}', 'mean'))
+    by = q.groupby(['variant', 'bits', 'lr'], dropna=False)
+    found = by.agg(kB=('packed_bytes', 'mean'), drop=(f'drop_{metric}', 'mean'))
     return found.assign(kB=found.kB/1000, drop=100*found['drop']).reset_index()
 
 # %% ../nbs/74_plots.ipynb #6d091a95

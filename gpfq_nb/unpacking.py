@@ -60,7 +60,9 @@ class Nodes:
     def tensors(self)->list:
         "The constants, as ONNX has them"
         onnx = import_onnx()
-        made = lambda name, v: v if isinstance(v, onnx.TensorProto) else onnx.numpy_helper.from_array(np.asarray(v), name)
+        def made(name, v):
+            if isinstance(v, onnx.TensorProto): return v
+            return onnx.numpy_helper.from_array(np.asarray(v), name)
         return [made(name, v) for name,v in self.constants.items()]
 
 # %% ../nbs/61_unpacking.ipynb #65fb42d9
@@ -166,7 +168,8 @@ def typed_values(
     q = onnx.helper.make_tensor(f'{name}_quantized', data_type, shape, as_bytes(codes, int(kind[3:])), raw=True)
     step = per_neuron(grid.step, factor, (-1,) if factor is not None or grid.step.numel() > 1 else ())
     scale = nodes.constant(f'{name}_scale', step)
-    return nodes.add('DequantizeLinear', nodes.constant(q.name, q), scale, out=out, **(dict(axis=0) if step.ndim else {}))
+    axis = dict(axis=0) if step.ndim else {}
+    return nodes.add('DequantizeLinear', nodes.constant(q.name, q), scale, out=out, **axis)
 
 # %% ../nbs/61_unpacking.ipynb #1e4631f0
 def parameter(

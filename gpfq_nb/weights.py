@@ -258,7 +258,7 @@ def holds_state(
 # %% ../nbs/53_weights.ipynb #61587821
 def read_weights(
     path:str|Path          # *.safetensors, a state dict saved by torch.save, or the name of weights of torchvision's
-)->tuple[dict,dict,dict]:  # name -> tensor, the facts saved with it ({} if none), and of a packed file `unpack_state`'s grids
+)->tuple[dict,dict,dict]:  # name -> tensor, facts ({} if none), and of a packed file `unpack_state`'s grids
     "Read weights, unpacked; a truncated or foreign file is refused by name with `ValueError`"
     meta,grids = (weights_facts(path) if is_weights_name(path) else {}),{}
     path = regular_file(weights_file(path), "a weights file")

@@ -44,7 +44,7 @@ def best_word(
 # %% ../nbs/39_words.ipynb #1ed56f25
 def words_for(
     levels:int  # L of a grid, from 1
-)->tuple:       # of one `Word`, or of two for the lower and the upper digit; raises `ValueError` for more than `MAX_BASE`
+)->tuple:       # of one `Word`, or two, the lower digit's first; raises `ValueError` beyond `MAX_BASE`
     "The words that take fewest bits a code"
     if not 1 <= levels <= MAX_BASE: raise ValueError(f"a grid of {levels:,} levels: expected 1 to {MAX_BASE:,}")
     single = best_word(max(2, levels))
@@ -109,7 +109,8 @@ def unpack(
     "The codes that `pack` was given"
     wanted = sizes(levels, n)
     if data.dtype != torch.uint8 or data.ndim != 1 or len(data) != sum(wanted):
-        raise ValueError(f"{tuple(data.shape)} of {data.dtype}: {n:,} codes of {levels} levels are {sum(wanted):,} bytes")
+        given = f'{tuple(data.shape)} of {data.dtype}'
+        raise ValueError(f"{given}: {n:,} codes of {levels} levels are {sum(wanted):,} bytes")
     parts = data.split(wanted)
     digits = [from_words(part, w, n) for part,w in zip(parts, words_for(levels))]
     u = digits[0] if len(digits) == 1 else digits[0] + words_for(levels)[0].base*digits[1]

@@ -61,7 +61,8 @@ def check_shapes(
     if W.ndim<2 or G.shape!=square or C.shape!=square:
         shapes = ', '.join(str(tuple(M.shape)) for M in (W, G, C))
         raise ValueError(f"expected W (…, N, d) with G and C (…, d, d), got {shapes}")
-    if not (G.diagonal(dim1=-2, dim2=-1).isfinite().all() and C.isfinite().all()):
+    finite = G.diagonal(dim1=-2, dim2=-1).isfinite().all()              # which bounds the others
+    if not (finite and (C is G or C.isfinite().all())):
         raise ValueError("G or C is not finite: the activations overflow or hold NaN")
 
 # %% ../nbs/04_problem.ipynb #d4a00015

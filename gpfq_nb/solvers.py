@@ -39,11 +39,12 @@ class Solver:
     tells_error:bool=False  # where D is None, solve(problem, error=True) returns (Q, error)
 
     def with_error(self,
-        p:Problem           # of one layer
+        p:Problem,          # of one layer
+        **options           # of the solver
     ) -> tuple:             # Q (groups, N, d) and the error of each neuron (groups, N)
         "Quantized weights and what they lose: `layer_error`, or, with the damped G, what the solver itself tells"
-        if self.tells_error and p.D is None: return self.solve(p, error=True)
-        Q = self.solve(p)
+        if self.tells_error and p.D is None: return self.solve(p, error=True, **options)
+        Q = self.solve(p, **options)
         return Q,p.error(Q)
 
 # %% ../nbs/07_solvers.ipynb #d7a00004

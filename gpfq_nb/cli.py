@@ -69,6 +69,7 @@ SENTENCES = dict(
         "runtimes), qdq (ONNX's own types), float, or none",
     device="such as cpu or cuda:0; default: a GPU if there is one",
     max_memory="memory that quantizing may add to two copies of the network; the result is the same, in more time",
+    explain="print which layers are to blame, measured on test images; write explain.csv and explain.png",
     force="run anew what is done, and replace the result of another run in --out",
     quiet="no progress bars")
 
@@ -167,8 +168,7 @@ def quantize_options(parser)->None:
     add_own(parser, 'output', 'save', default=['packed'], many=True, choices=SAVE)
     add_own(parser, 'output', 'device')
     add_own(parser, 'output', 'max_memory', kind=int, metavar='MB')
-    add_switch(parser, 'output', 'force', SENTENCES['force'])
-    add_switch(parser, 'output', 'quiet', SENTENCES['quiet'])
+    for name in ('explain', 'force', 'quiet'): add_switch(parser, 'output', name, SENTENCES[name])
     parser.former |= FORMER
 
 # %% ../nbs/87_cli.ipynb #8daa2483
@@ -178,11 +178,11 @@ def gpfq_quantize(o):
     from gpfq_nb.jobs import is_weights_name, quantize_job, quantize_plan
     if o.weights is None and is_weights_name(o.model): o.weights = o.model      # they are a network's name, too
     if o.weights is None: raise ValueError('--weights must be given; see gpfq_quantize --help')
-    once = ('weights', 'data', 'model', 'stem', 'batch_size', 'augment_calib', 'save', 'device',
-        'num_classes')
+    once = ('weights', 'data', 'model', 'stem', 'batch_size', 'augment_calib', 'save', 'device', 'num_classes')
     fixed = {k: getattr(o, k) for k in once} | dict(normalize=parse_normalize(o.normalize))
     bound = None if o.max_memory is None else whole('max_memory', o.max_memory, 1)*2**20
-    job = functools.partial(quantize_job, progress=not o.quiet, force=o.force, max_memory=bound, **fixed)
+    how = dict(progress=not o.quiet, force=o.force, max_memory=bound, explain=o.explain)
+    job = functools.partial(quantize_job, **how, **fixed)
     plan = functools.partial(quantize_plan, **fixed)
     options = {k: getattr(o, k) for k in (*DATA, 'bits', 'calib', 'calib_seed', 'preset', *QUANTIZING)}
     out,log = run_grid(job, plan, o.out, 'runs/quantized', options)

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from .blame import blame_on_tests, save_blame, say_blame
 from .data import ImageData, load_dataset
 from .evaluate import Evaluation, evaluate, logits, outputs
 from .figures import weight_histogram
@@ -274,14 +275,16 @@ def quantize_job(
     progress:bool=True, # show bars
     force:bool=False,   # run anew, and replace the result of another run
     max_memory:int=None,# bytes that quantizing may add; the result is the same, in more time
+    explain:bool=False, # which layers are to blame: explain.csv and explain.png beside the result, some lines printed
     **options           # of `quantize_plan`
 )->dict:                # the content of result.json
     "Quantize a network into a folder and measure both"
     plan = quantize_plan(weights, **options)
     p = plan.params
     key = key or plan.key
-    if not force and (result := result_of(out, key)):
+    if not force and (result := result_of(out, key)) and (not explain or (Path(out)/'explain.csv').is_file()):
         say_done(out)
+        if explain: say_blame(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
     where = (p[k] for k in ('data', 'model', 'stem', 'normalize', 'device'))
@@ -289,5 +292,8 @@ def quantize_job(
     batches = images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
     with open_cell(out, plan.kind, p, key, weights_file(weights), force) as cell:
         res = quantize_model(net, batches, plan.config, progress, max_memory)
+        if explain: save_blame(cell.out, blame_on_tests(net, res, images, p, progress))
         tests = images.batches('test', p['batch_size'])
-        return save_quantization(cell, net, res, facts, images, tests, p['save'])
+        result = save_quantization(cell, net, res, facts, images, tests, p['save'])
+    if explain: say_blame(out)
+    return result

@@ -112,7 +112,7 @@ def with_former(
 # %% ../nbs/37_result.ipynb #5707e010
 STAGING,READY,OLD = '.new','.ready','.old'
 ARTIFACTS = ('params.json', 'result.json', 'error.json', 'error.ipynb', 'notebook.ipynb', 'weights.safetensors',
-    *KINDS_OF_FILES.values(), 'history.csv', 'layers.csv', 'histograms.csv')
+    *KINDS_OF_FILES.values(), 'history.csv', 'layers.csv', 'histograms.csv', 'explain.csv', 'explain.png')
 
 def remove(
     path:Path # a file, a link, a folder, or nothing

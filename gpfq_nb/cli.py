@@ -39,8 +39,8 @@ from .values import to_number
 # %% ../nbs/87_cli.ipynb #a491e62f
 # the fields of `QuantConfig`, `TrainConfig` and `DataConfig`, by the group that shows them
 GRID_OPTIONS = ('bits', 'levels', 'granularity', 'scalar', 'percentile', 'act_bits')
-METHOD = ('method', 'rounding', 'regularizer', 'lamb', 'order', 'target', 'damp', 'search', 'flip', 'beam', 'sweeps',
-    'dead', 'form', 'correct', 'fuse_bn', 'skip', 'overrides')
+METHOD = ('method', 'rounding', 'regularizer', 'lamb', 'order', 'target', 'damp', 'search', 'flip', 'effort', 'starts',
+    'beam', 'sweeps', 'dead', 'form', 'correct', 'fuse_bn', 'skip', 'overrides')
 CALIBRATION = ('retain_rate', 'patch_stride', 'seed')
 TRAINING = tuple(f.name for f in dataclasses.fields(TrainConfig))
 DATA = tuple(f.name for f in dataclasses.fields(DataConfig))

@@ -79,7 +79,7 @@ class Work(NamedTuple):
     beam:int    # paths
     sweeps:int  # of coordinate descent, at most
 
-EFFORTS = dict(fast=Work(1, 2, 2), default=Work(3, 8, 4), best=Work(12, 32, 8))
+EFFORTS = dict(fast=Work(1, 1, 2), default=Work(4, 8, 4), best=Work(12, 32, 8))
 
 # %% ../nbs/10_config.ipynb #e977692a
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAYERS', 'BLOCK', 'weight_rows', 'n_samples', 'operations', 'choose_form', 'every_patch', 'product', 'output_shape',
-           'cross', 'Moments', 'by_outputs', 'moments_of', 'Known', 'known_matrices', 'gram_of', 'samples_of']
+           'cross', 'cropped', 'Moments', 'by_outputs', 'moments_of', 'Known', 'known_matrices', 'gram_of',
+           'samples_of']
 
 # %% ../nbs/11_matrices.ipynb #11100004
 import math
@@ -119,6 +120,35 @@ def cross(
     if isinstance(layer, nn.Linear): part = r.flatten(0, -2).T@x.flatten(0, -2)
     else: part = conv2d_weight(padded(x, layer), W.shape, r, layer.stride, 0, layer.dilation, groups)
     return part.reshape(groups, -1, W[0].numel())
+
+# %% ../nbs/11_matrices.ipynb #11100031
+def _seen(n, k, stride, dilation, before, positions):
+    "Which of k taps see one of n pixels from any position, as a range"
+    starts = [o*stride - before for o in range(positions)]
+    seen = [t for t in range(k) if any(0 <= o + t*dilation < n for o in starts)]
+    return range(seen[0], seen[-1]+1) if seen else range(k)
+
+def cropped(
+    layer:nn.Module,    # `nn.Linear` or `nn.Conv2d`
+    x:Tensor            # an input, for its shape
+)->tuple:               # a layer, and which columns of the weights are its own (d',); None: all
+    "A convolution without the outer rows and columns of its kernel that see nothing but padding"
+    if isinstance(layer, nn.Linear) or layer.padding_mode != 'zeros': return layer,None
+    left,right,top,bottom = layer._reversed_padding_repeated_twice
+    sizes = zip(x.shape[-2:], layer.kernel_size, layer.stride, layer.dilation, (top, left), map_size(x, layer))
+    rows,cols = (_seen(*size) for size in sizes)
+    kh,kw = layer.kernel_size
+    if (len(rows), len(cols)) == (kh, kw): return layer,None
+    dy,dx = layer.dilation
+    pads = [left-dx*cols.start, right-dx*(kw-cols.stop), top-dy*rows.start, bottom-dy*(kh-rows.stop)]
+    if min(pads) < 0: return layer,None
+    small = nn.Conv2d(layer.in_channels, layer.out_channels, (len(rows), len(cols)), layer.stride, 0, layer.dilation,
+        layer.groups, bias=False, device='meta')
+    small.weight = nn.Parameter(layer.weight.detach()[:,:,rows.start:rows.stop,cols.start:cols.stop], False)
+    small._reversed_padding_repeated_twice = pads
+    at = torch.arange(kh*kw).view(kh, kw)[rows.start:rows.stop,cols.start:cols.stop].flatten()
+    first = torch.arange(layer.weight.shape[1])[:,None]*kh*kw
+    return small,(first + at).flatten().to(x.device)
 
 # %% ../nbs/11_matrices.ipynb #11100014
 class Moments(NamedTuple):

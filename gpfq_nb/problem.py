@@ -150,8 +150,10 @@ def take(self:Problem,
     at:Tensor,      # (groups, n), as `columns` gives them
 ) -> Problem:       # without a factor
     "The same problem on some of its columns"
-    def columns(M): return M.take_along_dim(at[:,None,:], 2)
-    def square(M): return None if M is None else columns(M).take_along_dim(at[:,:,None], 1)
+    def columns(M): return torch.stack([m.index_select(-1, i) for m,i in zip(M, at)])
+    def square(M):
+        if M is None: return None
+        return torch.stack([m.index_select(0, i).index_select(1, i) for m,i in zip(M, at)])
     return replace(self, W=columns(self.W), G=square(self.G), D=square(self.D), factor=None)
 
 # %% ../nbs/04_problem.ipynb #d8e25962

@@ -63,7 +63,7 @@ def rounding_errors(
     return out
 
 # %% ../nbs/08_search.ipynb #08000006
-AROUND = .9, 1.25       # of the step that rounds best: where those that are solved on lie
+AROUND = .8, 1.4        # of the step that rounds best: where those that are solved on lie
 
 def first_steps(
     errors:Tensor,      # of rounding (groups, N, c), see `rounding_errors`

@@ -35,8 +35,9 @@ def update(folder):
         want = columns(jsonable(settings(tasks[row['path']])))
         wanted = make_log([row | want]).iloc[0]                                # in the columns' types
         for k in want:
-            if pd.isna(row[k]) and not pd.isna(wanted[k]): filled += 1
-            elif not pd.isna(row[k]) and row[k] != wanted[k]: raise SystemExit(f"{folder}: {row['path']}: {k} is {row[k]} in the log and {wanted[k]} in the plan")
+            if pd.isna(wanted[k]): continue                                        # the plan leaves it open
+            if pd.isna(row[k]): filled += 1
+            elif row[k] != wanted[k]: raise SystemExit(f"{folder}: {row['path']}: {k} is {row[k]} in the log and {wanted[k]} in the plan")
             row[k] = wanted[k]
     write_log(study.folder, make_log(rows))
     return filled

@@ -27,6 +27,7 @@ from .report import QuantResult
 NAMES = dict(kl='KL divergence', error='squared error')
 UNITS = dict(kl='KL divergence (nats)', error='squared error (share of the square)')
 
+# %% ../nbs/73_blame.ipynb #f1972077
 def own_rows(
     table:pd.DataFrame  # from `explain`
 )->pd.DataFrame:
@@ -71,6 +72,7 @@ def draw_alone(
         ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set(title='alone in the float network', xlabel=UNITS[t.measure.iloc[0]])
 
+# %% ../nbs/73_blame.ipynb #7dfba92d
 def draw_gain(
     ax,
     t:pd.DataFrame  # rows of a table
@@ -83,6 +85,7 @@ def draw_gain(
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter('{x:g}')
 
+# %% ../nbs/73_blame.ipynb #916f3886
 @styled
 def plot_blame(
     table:pd.DataFrame  # from `explain`

@@ -95,9 +95,7 @@ def with_part(
     "A tensor with the numbers of a site taken from another"
     if site.index is None: return other
     at = site.index.flatten()
-    flat = w.flatten().clone()
-    flat[at] = other.flatten()[at]
-    return flat.view(w.shape)
+    return w.flatten().index_copy(0, at, other.flatten()[at]).view(w.shape)
 
 # %% ../nbs/31_explain.ipynb #bda353b6
 def play_on(

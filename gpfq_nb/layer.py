@@ -25,7 +25,8 @@ from .search import Refit, best_of, candidates, choose_step, descend, first_step
 
 # %% ../nbs/12_layer.ipynb #11000010
 # of the chapter before; importing them from here works, too
-_all_ = ['BLOCK', 'LAYERS', 'choose_form', 'every_patch', 'gram_of', 'n_samples', 'operations', 'samples_of', 'weight_rows']
+_all_ = ['BLOCK', 'LAYERS', 'choose_form', 'every_patch', 'gram_of', 'n_samples', 'operations', 'samples_of',
+    'weight_rows']
 
 # %% ../nbs/12_layer.ipynb #e0a6e8ec
 def prepare_problem(
@@ -45,6 +46,7 @@ def prepare_problem(
 # %% ../nbs/12_layer.ipynb #11000001
 SMALL = 2**25   # multiplications in one product of weights and a Gram matrix: less takes no time
 
+# %% ../nbs/12_layer.ipynb #1923bc0c
 def column_weights(
     p:Problem           # prepared
 )->Tensor:              # (groups, d)
@@ -70,14 +72,14 @@ def decide(
         Q,grid,error = choose_step(solver.with_error, p, steps, refit)
     else:
         refit,grid = None,p.grid
-        Q,error = solver.with_error(p)
+        Q,error = solver.with_error(p) if config.beams else (solver.solve(p), None)
     if config.beams:
         def paths(p): return solver.with_error(p, block=n if small else 128, beam=work.beam)
         same = torch.ones_like(error)[:,None]                           # (groups, 1, N)
         wide = choose_step(paths, replace(p, grid=grid), same, refit)
         Q,grid,error = best_of((Q, grid, error), wide)
     if work.sweeps: Q,grid = descend(replace(p, grid=grid), Q, work.sweeps, refit)
-    return grid.round(Q),grid
+    return Q if refit is None else grid.round(Q),grid                   # refitted steps, with codes to the last digit
 
 # %% ../nbs/12_layer.ipynb #11000020
 def unseen(
@@ -96,7 +98,8 @@ def solve_gram(
 )->tuple[Tensor,Alphabet]: # Q (groups, N, d) and its grid
     "Order, target, search, beam, refinement; raises `ValueError` if G or D is not finite"
     check_shapes(p.W, p.G, p.G if p.D is None else p.D)
-    if RX is not None and not RX.isfinite().all(): raise ValueError("its outputs overflow: look at the size of its weights")
+    if RX is not None and not RX.isfinite().all():
+        raise ValueError("its outputs overflow: look at the size of its weights")
     at = p.columns(config.order)                # (groups, n), those that have an input in some group
     grid = p.grid
     alive = at.shape[1] > 0
@@ -152,7 +155,7 @@ def solve_inputs(
         Q,energy = follow(p.W, samples, p.grid, p.rounding, p.lamb, p.generator, p.dead, BLOCK)
         return Q,p.grid,form,energy,False
     small,at = layer,None
-    if isinstance(pairs, list) and every_patch(config): small,at = cropped(layer, pairs[0][0])
+    if isinstance(pairs, list) and every_patch(config): small,at = cropped(layer, [x for x,_ in pairs])
     m = moments_of(small, pairs, config, draw, known, chunk, errors)
     energy = m.G.diagonal(dim1=-2, dim2=-1)
     if at is None:

@@ -190,11 +190,15 @@ def quantize_model(
     batches,                        # calibration data: an iterable of batches, see `ways`, or one tensor
     config:QuantConfig=QuantConfig(), # all that can be chosen
     progress:bool=True,             # show a bar
-    max_memory:int=None,            # bytes that it may add while it runs, beyond two copies of the model
+    max_memory:int=None,            # bytes that it may add beyond two copies of the model; see `bound_by_machine`
     forward:Callable=None,          # how the network is run on a batch: called with both
-    random:bool=False               # may it draw at random? Then both networks draw the same, from the config's seed
-)->QuantResult:
+    random:bool=False,              # may it draw at random? Then both networks draw the same, from the config's seed
+    dry_run:bool=False              # only say what it will take: see `gpfq_nb.forecast`
+)->QuantResult:                     # with `dry_run` a `Forecast`
     "Quantize every weight that `model` multiplies its inputs by; `ValueError` names what cannot be done"
+    if dry_run:
+        from gpfq_nb.forecast import forecast       # of a later chapter
+        return forecast(model, batches, config, max_memory, forward, random)
     start = time.perf_counter()
     with torch.no_grad():
         setting = set_up(model, batches, config, forward, max_memory, random)

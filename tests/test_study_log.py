@@ -1,5 +1,5 @@
 """gpfq_plots on the folder of a study, with cells in it that are none of the study's."""
-from gpfq_nb.cli import gpfq_plots
+from gpfq_nb.reports import gpfq_plots
 from gpfq_nb.files import write_json
 from gpfq_nb.log import read_csv_log, read_log, write_log
 from gpfq_nb.rows import example_result

@@ -201,8 +201,8 @@ def reference(pages, names, src):
         written.append(f'reference/{mod}')
     return written
 
-book = {0: 'One layer', 10: 'A network', 34: 'Files and artifacts', 45: 'Data', 55: 'Training', 64: 'Out of the lab', 74: 'Studies',
-    84: 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
+book = {0: 'One layer', 10: 'A network', 34: 'Files and artifacts', 45: 'Data', 55: 'Training', 64: 'Out of the lab',
+    74: 'Before it runs', 79: 'Studies', 94: 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
 
 def part(page):
     "The part of the book that a notebook belongs to, by its number or its folder"

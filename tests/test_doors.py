@@ -1,6 +1,7 @@
 "Bad input at every door: refused soon, in one line that names what was given, and nothing is lost."
 import functools, io, json, lzma, os, pickle, runpy, shlex, shutil, signal, stat, struct, sys, tarfile, zipfile, zlib
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 import numpy as np, pytest, torch
 from papermill import PapermillExecutionError
@@ -80,7 +81,8 @@ def command(line):
     "The arguments of a command, the first one the file that is installed for it"
     name,*args = shlex.split(line)
     path = Path(name).absolute()
-    path.write_text(f"from gpfq_nb.cli import {name}\nif __name__ == '__main__': {name}()\n")
+    where, = entry_points(group='console_scripts', name=name)
+    path.write_text(f"from {where.module} import {name}\nif __name__ == '__main__': {name}()\n")
     return [str(path), *args]
 
 def run(argv):

@@ -29,7 +29,6 @@ from pathlib import Path
 from .builtin import STUDIES, VARIANTS, make_study, sweep_summary
 from .command import command, run_grid
 from .config import QuantConfig
-from .options import whole
 from .output import say
 from .parser import add_fields, add_option, add_switch
 from .recipe import TrainConfig
@@ -174,38 +173,32 @@ def quantize_options(parser)->None:
 
 # %% ../nbs/97_cli.ipynb #5e47a5f8
 def say_forecasts(
+    job,            # options -> `Forecast`
     plan,           # options -> `JobPlan`
-    options:dict,   # name -> value or list, see `run_grid`
-    progress:bool,  # show bars while data is read
-    max_memory:int  # bytes, or None
+    options:dict    # name -> value or list, see `run_grid`
 )->None:
     "Print what each combination of options will take"
-    from gpfq_nb.jobs import load_pair, reading
-    from gpfq_nb.quantize import quantize_model
     from gpfq_nb.settings import places
-    plans = {sub: plan(**c) for sub,c in places(options).items()}
-    for sub,made in plans.items():
-        p = made.params
-        where = (p[k] for k in ('weights', 'data', 'model', 'stem', 'normalize', 'device'))
-        net,_,images = load_pair(*where, progress, p.get('num_classes'), **reading(p))
-        batches = images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
+    cells = places(options)
+    for given in cells.values(): plan(**given)          # all are checked before the first is looked at
+    for sub,given in cells.items():
         if sub: say(sub)
-        say(str(quantize_model(net, batches, made.config, max_memory=max_memory, dry_run=True)))
+        say(str(job(**given)))
 
 # %% ../nbs/97_cli.ipynb #8daa2483
 @command(quantize_options, '--weights FILE [options]')
 def gpfq_quantize(o):
     "Quantize a trained network, and measure it; what is done is not done again"
     from gpfq_nb.jobs import is_weights_name, quantize_job, quantize_plan
+    from gpfq_nb.settings import memory_bound
     if o.weights is None and is_weights_name(o.model): o.weights = o.model      # they are a network's name, too
     if o.weights is None: raise ValueError('--weights must be given; see gpfq_quantize --help')
     once = ('weights', 'data', 'model', 'stem', 'batch_size', 'augment_calib', 'save', 'device', 'num_classes')
     fixed = {k: getattr(o, k) for k in once} | dict(normalize=parse_normalize(o.normalize))
-    bound = None if o.max_memory is None else whole('max_memory', o.max_memory, 1)*2**20
-    how = dict(progress=not o.quiet, max_memory=bound)
+    how = dict(progress=not o.quiet, max_memory=memory_bound(o.max_memory))
     options = {k: getattr(o, k) for k in (*DATA, 'bits', 'calib', 'calib_seed', 'preset', *QUANTIZING)}
     plan = functools.partial(quantize_plan, **fixed)
-    if o.dry_run: return say_forecasts(plan, options, **how)
+    if o.dry_run: return say_forecasts(functools.partial(quantize_job, '', dry_run=True, **how, **fixed), plan, options)
     job = functools.partial(quantize_job, force=o.force, explain=o.explain, **how, **fixed)
     out,log = run_grid(job, plan, o.out, 'runs/quantized', options)
     shown = ['cell', 'method', 'bits', 'n_levels', 'calib_seed', 'float_top1', 'quant_top1', 'float_top5', 'quant_top5',
@@ -237,6 +230,7 @@ def sweep_options(parser)->None:
     add_option(parser, 'calibration', 'calib', SENTENCES['calib'], int, many=True)
     add_option(parser, 'calibration', 'calib_seeds', "of calibration", int, many=True)
     add_own(parser, 'output', 'save', many=True, choices=SAVE)
+    add_own(parser, 'output', 'max_memory', kind=int, metavar='MB')
     add_own(parser, 'output', 'device')
     add_option(parser, 'output', 'workers', "cells at a time; default: as many as there are cores", int)
     add_switch(parser, 'output', 'no_retry', "leave alone what failed before")
@@ -256,7 +250,7 @@ def given_settings(
     settings = of(('data', 'model', 'lrs', 'seeds', 'bits', 'calib', 'calib_seeds'))
     outputs = dict(num_classes=o.num_classes)
     train = of(DATA + OF_TRAINING) | outputs | dict(stem=o.stem, normalize=parse_normalize(o.normalize))
-    quantize = of(DATA + FOR_ALL) | outputs | dict(save=o.save)
+    quantize = of(DATA + FOR_ALL) | outputs | dict(save=o.save, max_memory=o.max_memory)
     return settings, {k: single(v, k) for k,v in train.items()}, {k: single(v, k) for k,v in quantize.items()}
 
 # %% ../nbs/97_cli.ipynb #b4798cdf

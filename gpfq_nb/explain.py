@@ -21,7 +21,7 @@ from .prepare import Setting, record_all, set_up
 from .report import QuantResult, release
 from .sites import Site
 from .streams import copies, is_real, unneeded
-from .tape import Tape, first_values, leaf_value
+from .tape import Tape, leaf_value
 
 # %% ../nbs/31_explain.ipynb #9c435444
 def class_axis(
@@ -122,12 +122,12 @@ def played(
     changes:dict    # key -> (name of a tensor, what makes another of it)
 )->Iterator:        # of (key, tensors that come out); the first key is None
     "What a recorded network gives as it is, and then with one tensor changed, in the order in which they are used"
-    yield None,play_on(tape, 0, first_values(tape, batch, held), held)
+    yield None,play_on(tape, 0, tape.first(batch, held), held)
     def first_use(name): return next((op.at for op in tape.ops if name in op.held), len(tape.ops))
     todo = {}           # position -> keys
     for key,(name,_) in changes.items(): todo.setdefault(first_use(name), []).append(key)
     last = max(todo, default=0)
-    env = first_values(tape, batch, held)
+    env = tape.first(batch, held)
     gone = unneeded(tape, {})
     for at in range(last+1):
         for key in todo.get(at, ()):

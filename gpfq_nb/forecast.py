@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .calibration import MemoryPlan, batch_size, check_batches, cut, likely_bytes, machine_bound
-from .calibration import solver_bytes, tape_bytes
+from .calibration import solver_bytes
 from .config import QuantConfig
 from .layer import fit_grid
 from .matrices import by_outputs, every_patch, weight_rows
@@ -30,7 +30,7 @@ from .rates import Rates
 from .report import weight_facts
 from .shortcut import addend
 from .solving import solver_seconds
-from .streams import stand_in, storage
+from .streams import alive_bytes, stand_in, storage
 from .tape import Ref
 
 # %% ../nbs/78_forecast.ipynb #c6492eac
@@ -75,9 +75,8 @@ def default_bound(
 )->int|None:
     "The bound that `quantize_model` will choose, if it will"
     scale = sum(map(numbers, batches))/numbers(setting.plan.batches[0])
-    forced = any(c and c.form == "samples" for c in setting.configs.values())
-    needed = likely_bytes(scale*tape_bytes(setting.tapes[0]), setting.layers)
-    return None if forced else machine_bound(needed, device_of(setting.ref))
+    needed = likely_bytes(setting.tapes, setting.layers, scale)
+    return machine_bound(needed, setting.layers, device_of(setting.ref))
 
 # %% ../nbs/78_forecast.ipynb #58b91d87
 def forecast(
@@ -126,7 +125,8 @@ class Forecaster:
         self.played = Player(self.tape, sample, self.held, self.sites).result()
         self.n = batch_size(sample)
         names = {s.held for s in self.on}
-        self.route = route(self.tape, self.sites, names, self.alive, setting.plan.hold, self.passes_over)
+        there = [self.scale*b for b in alive_bytes(self.tape)]
+        self.route = route(self.tape, self.sites, names, there, setting.plan.hold, self.passes_over)
         self.rates = Rates(device_of(setting.ref))
         self.drifting = {m for v,m in self.played.owner.items() if v in self.route.drifts}
         self.shared = {}                        # name of a value -> [(stand-in, are there two matrices?)] known of it
@@ -248,8 +248,8 @@ class Forecaster:
             for name,t in c.stages.items(): stages[name] = stages.get(name, 0.) + t
         widths = self.widths()
         if widths:
-            again = sum(t for c in costs.values() for n,t in c.stages.items() if n not in ('matrices', 'outputs', 'samples'))
-            grams = sum(c.stages.get('matrices', 0.) for c in costs.values())
+            again = sum(stages.get(n, 0.) for n in ('rounding', 'solving'))
+            grams = stages.get('matrices', 0.)
             stages['choosing bits'] = widths*again + grams + sum(self.played.seconds)*self.scale
         total = sum(stages.values())
         count = sum(self.route.runs)/max(1, len(self.route.runs))

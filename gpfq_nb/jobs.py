@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['say_done', 'outputs_of', 'network_for', 'data_facts', 'network_facts', 'save_training', 'train_job', 'check_outputs',
-           'load_pair', 'Pick', 'compare', 'layer_histograms', 'save_quantization', 'quantize_job']
+           'load_pair', 'layer_histograms', 'save_quantization', 'quantize_job']
 
 # %% ../nbs/84_jobs.ipynb #2a9cfa60
 import dataclasses, os, shutil
@@ -16,7 +16,7 @@ from torch import nn
 
 from .blame import blame_on_tests, save_blame, say_blame
 from .data import ImageData, load_dataset
-from .evaluate import Evaluation, evaluate, logits, outputs
+from .evaluate import compare, evaluate
 from .figures import weight_histogram
 from .files import atomic_write, file_hash
 from .models import MADE_WITH, create_model, eval_mode, is_weights_name, load_model, pick_device
@@ -32,6 +32,7 @@ from .weights import load_weights
 
 # %% ../nbs/84_jobs.ipynb #b671431c
 # the functions below do without these: they are passed on to those who import this chapter
+from .evaluate import logits
 from .quantize import QuantConfig
 from .settings import PRESETS, JobPlan, assigned, check_injected, check_known, quant_config
 from .store import cell_key
@@ -189,29 +190,6 @@ def load_pair(
     check_outputs(outputs_of(net, images, model), images, model, num_classes)
     return net, facts, images
 
-# %% ../nbs/84_jobs.ipynb #59c1ce72
-class Pick(nn.Module):
-    "Answers with the `i`-th of several stacked logits"
-    def __init__(self,
-        i:int   # which
-    ):
-        super().__init__()
-        self.i = i
-    def forward(self, x): return x[:,self.i]
-
-# %% ../nbs/84_jobs.ipynb #d43b6f84
-def compare(
-    net:nn.Module,       # float
-    quantized:nn.Module, # the same, quantized
-    batches              # of (x, y), iterable twice
-)->tuple[Evaluation,Evaluation]: # of the float one; of the quantized one, with agreement and KL
-    "Evaluate both networks on the same images"
-    seen = [(y, out) for _,y,out in outputs(net, batches)]
-    labels,float_ = (torch.cat(values) for values in zip(*seen))
-    both = torch.stack([float_, logits(quantized, batches)], 1).cpu()
-    pairs = list(zip(both.split(1024), labels.cpu().split(1024)))
-    return evaluate(Pick(0), pairs), evaluate(Pick(1), pairs, reference=Pick(0))
-
 # %% ../nbs/84_jobs.ipynb #81f2449d
 def layer_histograms(
     res:QuantResult # of `quantize_model`
@@ -276,20 +254,26 @@ def quantize_job(
     force:bool=False,   # run anew, and replace the result of another run
     max_memory:int=None,# bytes that quantizing may add; the result is the same, in more time
     explain:bool=False, # which layers are to blame: explain.csv and explain.png beside the result, some lines printed
+    dry_run:bool=False, # only say what quantizing will take: nothing is looked for in the folder, nor written
     **options           # of `quantize_plan`
-)->dict:                # the content of result.json
+)->dict:                # the content of result.json; with `dry_run` a `Forecast`
     "Quantize a network into a folder and measure both"
     plan = quantize_plan(weights, **options)
     p = plan.params
+    where = (p[k] for k in ('data', 'model', 'stem', 'normalize', 'device'))
+    def load():
+        net,facts,images = load_pair(weights, *where, progress, p.get('num_classes'), **reading(p))
+        return net,facts,images,images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
+    if dry_run:
+        net,_,_,batches = load()
+        return quantize_model(net, batches, plan.config, max_memory=max_memory, dry_run=True)
     key = key or plan.key
     if not force and (result := result_of(out, key)) and (not explain or (Path(out)/'explain.csv').is_file()):
         say_done(out)
         if explain: say_blame(out)
         return result
     check_free(check_writable(out), plan.kind, key, p, force)
-    where = (p[k] for k in ('data', 'model', 'stem', 'normalize', 'device'))
-    net,facts,images = load_pair(weights, *where, progress, p.get('num_classes'), **reading(p))
-    batches = images.calibration(p['calib'], p['calib_seed'], p['batch_size'], p['augment_calib'])
+    net,facts,images,batches = load()
     with open_cell(out, plan.kind, p, key, weights_file(weights), force) as cell:
         res = quantize_model(net, batches, plan.config, progress, max_memory)
         if explain: save_blame(cell.out, blame_on_tests(net, res, images, p, progress))

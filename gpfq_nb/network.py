@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['OF_CLASS', 'histories', 'uncopyable', 'renorm', 'copied', 'held_tensors', 'batch_tensors', 'quantizable', 'as_it_was',
-           'version', 'tensors_there', 'untied', 'seeded', 'plain_parameters', 'computed_weights', 'with_layout', 'own',
-           'turn', 'memory_order', 'device_of', 'hooks', 'call_order', 'Reached', 'layer_input']
+           'version', 'tensors_there', 'untied', 'compiler_there', 'eager', 'seeded', 'plain_parameters',
+           'computed_weights', 'with_layout', 'own', 'turn', 'memory_order', 'device_of', 'hooks', 'call_order',
+           'Reached', 'layer_input']
 
 # %% ../nbs/13_network.ipynb #7ff81e39
-import copy, gc
-from contextlib import contextmanager
+import copy, gc, sys
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +139,15 @@ def untied(
             if id(p) in seen: m._parameters[k] = nn.Parameter(p.detach().clone(), p.requires_grad)
             seen.add(id(p))
     return model
+
+# %% ../nbs/13_network.ipynb #19003d58
+def compiler_there()->bool:
+    "Is PyTorch's compiler loaded?"
+    return 'torch._dynamo' in sys.modules
+
+def eager():
+    "A block in which nothing that is compiled runs compiled"
+    return torch.compiler.set_stance('force_eager') if compiler_there() else nullcontext()
 
 # %% ../nbs/13_network.ipynb #00a18dfe
 @contextmanager

@@ -23,7 +23,7 @@ from .report import ErrorRatio
 from .sites import Constants
 from .solving import rounding_seconds, solver_seconds
 from .streams import gauges, is_real, storage, unneeded
-from .tape import Ref, first_values
+from .tape import Ref
 
 # %% ../nbs/76_played.ipynb #b77cf288
 @dataclass
@@ -69,7 +69,7 @@ class Player:
 
     def run(self, before, after):
         "Once through, each operation timed"
-        env = first_values(self.tape, self.batch, self.held)
+        env = self.tape.first(self.batch, self.held)
         for op in self.tape.ops:
             before(op.at, env)
             taken = self.seconds(lambda: op.run(env, self.held))
@@ -148,7 +148,7 @@ def route(
     tape,
     sites:list,     # in order
     names:set,      # of the tensors that are quantized
-    alive:Callable, # position -> bytes of what is needed from there on, of all inputs
+    alive:list,     # bytes of what is needed, see `alive_bytes`, of all inputs
     hold:float,     # bytes that may be held
     passes:Callable # site -> how often its inputs are gone through
 )->Route:
@@ -160,7 +160,7 @@ def route(
         if not positions[k]: continue
         ahead = [p for j,ps in positions.items() if j not in visited for p in ps if p >= at]
         target = min(positions[k][0], *ahead)
-        if 2*alive(target) <= hold:
+        if 2*alive[target] <= hold:
             for i in range(at, target): runs[i] += 1
             at = max(at, target)
         first[site.name],held[site.name] = positions[k][0],at
@@ -170,7 +170,8 @@ def route(
     return Route(runs, *find_drifts(tape, names), first, held)
 
 # %% ../nbs/76_played.ipynb #27901ea7
-NOT_RETURNED = 1.,1.5   # of activations that come and go: memory that an allocator keeps, on a GPU (counted by PyTorch) and here
+# of activations that come and go: memory that an allocator keeps, on a GPU (counted by PyTorch) and here
+NOT_RETURNED = 1.,1.5
 
 @dataclass
 class LayerCost:

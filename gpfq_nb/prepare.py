@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from .calibration import check_batches, choose_forward, cut, few_inputs, played_twice, random_ops, same_values
 from .config import QuantConfig, layer_configs
 from .correct import fuse_batchnorms
-from .calibration import FREE, MemoryPlan, check_memory, likely_bytes, machine_bound, plan_memory, tape_bytes
+from .calibration import FREE, MemoryPlan, check_memory, likely_bytes, machine_bound, plan_memory
 from .network import batch_tensors, computed_weights, copied, device_of, held_tensors, memory_order
 from .network import turn, with_layout
 from .options import few
@@ -286,9 +286,9 @@ def bound_by_machine(
     config:QuantConfig
 )->None:
     "Bound the memory where the machine has too little for all at once, and say so"
-    needed = likely_bytes(sum(map(tape_bytes, setting.tapes)), setting.layers)
-    bound = machine_bound(needed, device_of(setting.ref))
-    if bound is None or any(c and c.form == "samples" for c in setting.configs.values()): return
+    needed = likely_bytes(setting.tapes, setting.layers)
+    bound = machine_bound(needed, setting.layers, device_of(setting.ref))
+    if bound is None: return
     said = f"max_memory={bound} was chosen, {FREE:.0%} of what is free; the result is the same, in more time"
     try: bound_memory(setting, config, bound)
     except ValueError as e: said = f"that may be more than there is, and cannot be bounded: {e}"

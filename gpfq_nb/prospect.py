@@ -79,7 +79,7 @@ class Forecast:
         longest = sorted(self.stages.items(), key=lambda s: -s[1])
         told = ', '.join(f'{name} {shown_seconds(t)}' for name,t in longest if t >= .01*self.seconds)
         slow = self.layers.sort_values('seconds', ascending=False).head(3)
-        where = ', '.join(f'{r.name_} {shown_seconds(r.seconds)}' for r in slow.rename(columns=dict(name='name_')).itertuples())
+        where = ', '.join(f'{name} {shown_seconds(t)}' for name,t in zip(slow.name, slow.seconds))
         left = (self.layers.form == 'skipped').sum()
         skipped = f', {left} stay in float' if left else ''
         bound = f' (bound: {shown_bytes(self.max_memory)})' if self.max_memory else ''

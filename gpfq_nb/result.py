@@ -17,7 +17,7 @@ import gpfq_nb
 from .files import expanded, hash_once, jsonable, read_json
 
 # %% ../nbs/37_result.ipynb #5707e007
-NOT_IN_KEY = ('out', 'key', 'progress', 'weights')
+NOT_IN_KEY = ('out', 'key', 'progress', 'weights', 'max_memory')
 
 def cell_key(
     kind:str,         # 'train' | 'quantize'

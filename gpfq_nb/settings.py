@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['READING', 'PRESETS', 'CONFIG', 'LISTS', 'FIXED', 'LONGEST_NAME', 'MAX_CELLS', 'JobPlan', 'check_known', 'reading',
-           'train_plan', 'quant_config', 'variant_name', 'quantize_plan', 'several', 'grid', 'lr_id', 'digits',
-           'readable', 'in_json', 'varying', 'suffix', 'short', 'places', 'assigned', 'check_injected']
+           'train_plan', 'quant_config', 'variant_name', 'memory_bound', 'quantize_plan', 'several', 'grid', 'lr_id',
+           'digits', 'readable', 'in_json', 'varying', 'suffix', 'short', 'places', 'assigned', 'check_injected']
 
 # %% ../nbs/79_settings.ipynb #a4444e9b
 import ast, dataclasses, hashlib, itertools, json, math, re
@@ -111,6 +111,13 @@ def variant_name(
     more = [f'{k}={v}' for k,v in changes.items() if k not in unsaid and v not in (None, (), [], {})]
     return '_'.join([method]*bool(method) + [preset]*(preset != 'default' or not method) + more)
 
+# %% ../nbs/79_settings.ipynb #031c8926
+def memory_bound(
+    max_memory:int|None # megabytes (2²⁰ bytes); None: as the machine has
+)->int|None:            # bytes
+    "What quantizing may add to the memory, which is no part of a result; raises `ValueError`"
+    return None if max_memory is None else whole('max_memory', max_memory, 1)*2**20
+
 # %% ../nbs/79_settings.ipynb #7f808991
 def quantize_plan(
     weights:str|Path,       # the float network's weights: a file, or a name of torchvision's
@@ -128,6 +135,7 @@ def quantize_plan(
     preset:str='default',   # 'default' | 'plain' | 'paper'
     seed:int|None=None,     # of patches and rounding; None: calib_seed
     num_classes:int|None=None, # outputs, where the weights do not say and the data set has other classes
+    max_memory:int|None=None,  # megabytes that it may add, see `memory_bound`; no part of what the result depends on
     **config                # further fields of `QuantConfig`: bits, method, ...; of `DataConfig`: size, test_limit, ...
 )->JobPlan:
     "A quantization with its settings checked; raises `ValueError`. The weights are not looked for yet"
@@ -135,6 +143,7 @@ def quantize_plan(
     whole('calib_seed', calib_seed)
     whole('batch_size', batch_size, 1)
     flag('augment_calib', augment_calib)
+    memory_bound(max_memory)
     kinds = saved_kinds(save)
     if not isinstance(variant, str): raise ValueError(f"variant={variant!r}: expected a name")
     images = DataConfig(**reading(config))

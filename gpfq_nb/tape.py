@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READS', 'GROWS', 'Ref', 'Held', 'leaf_value', 'Op', 'Call', 'Tape', 'by_mask', 'Recorder', 'Beneath', 'modules_noted',
-           'record', 'first_values']
+           'record']
 
 # %% ../nbs/15_tape.ipynb #1d4d216f
 from contextlib import contextmanager
@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .network import as_it_was, batch_tensors, held_tensors, own, seeded, tensors_there, version
+from .network import as_it_was, batch_tensors, compiler_there, eager, held_tensors, own, seeded
+from .network import tensors_there, version
 from .recurrent import UNROLLED, transparent
 
 # %% ../nbs/15_tape.ipynb #5c29c63c
@@ -126,6 +127,14 @@ class Tape:
         for op in self.ops: self.last.update(dict.fromkeys([*op.reads, *op.makes], op.at))
         self.last.update({l.i: len(self.ops) for l in self.result if isinstance(l, Ref)})
 
+    def first(self,
+        batch,      # of the same shapes as the recorded one
+        held:dict   # name -> tensor of the network
+    )->dict:        # number -> value
+        "What it begins with: the batch, and what the network keeps between calls"
+        given = batch_tensors(batch) + [held[n] for n in self.state]
+        return {i: t.clone() for i,t in zip(self.inputs, given, strict=True)}
+
 # %% ../nbs/15_tape.ipynb #69d9f577
 # operations that tell a program what a value is
 READS = {'__bool__', '__int__', '__float__', '__index__', '__complex__', '__contains__', '__array__', 'item', 'tolist',
@@ -152,8 +161,7 @@ class Recorder(TorchFunctionMode):
         state:tuple=()      # names of tensors that are taken for inputs
     ):
         super().__init__()
-        self.ops,self.calls,self.stack = [],{},['']
-        self.n = 0
+        self.ops,self.calls,self.stack,self.n = [],{},[''],0
         self.inside = self.routed = False
         self.escaped = ''
         self.watch = watch
@@ -230,6 +238,8 @@ class Recorder(TorchFunctionMode):
 # %% ../nbs/15_tape.ipynb #5a9e63cf
 class Beneath(TorchDispatchMode):
     "Notes operations that reach PyTorch's dispatcher unseen"
+    _should_skip_dynamo = classmethod(lambda cls: False)    # or its functions would load the compiler
+
     def __init__(self, recorder):
         super().__init__()
         self.recorder = recorder
@@ -277,24 +287,14 @@ def record(
     there:set=None,     # see `Recorder`; an empty set: what is not known was computed elsewhere
     state:tuple=()      # names of tensors of the network that its calls change
 )->Tape:
-    "Run a network on a batch, and note what it does; once more if it came upon a tensor that nothing is known of"
+    "Run a network on a batch, and note what it does; once more if it came upon what was not known before"
     given = own(batch)      # each time anew: it may be changed in place
     r = Recorder(model, batch_tensors(given), watch, there, state)
-    eager = torch.compiler.set_stance('force_eager')
-    with torch.no_grad(), as_it_was(model), transparent(), eager, modules_noted(model, r), r, Beneath(r):
+    begun = compiler_there()
+    with torch.no_grad(), as_it_was(model), transparent(), eager(), modules_noted(model, r), r, Beneath(r):
         out = forward(model, given)
         result = [r.leaf(t) for t in batch_tensors(out)]
     if r.strange and there is None: return record(model, batch, forward, watch, tensors_there(), state)
     changed = sorted(r.keeps - set(state))
-    if changed: return record(model, batch, forward, watch, there, (*state, *changed))
+    if changed or compiler_there() != begun: return record(model, batch, forward, watch, there, (*state, *changed))
     return Tape(r.ops, r.inputs, result, r.calls, r.routed, r.escaped, state)
-
-# %% ../nbs/15_tape.ipynb #66539350
-def first_values(
-    tape:Tape,
-    batch,          # of the same shapes as the recorded one
-    held:dict       # name -> tensor of the network
-)->dict:            # number -> value
-    "What a tape begins with: the batch, and what the network keeps between calls"
-    given = batch_tensors(batch) + [held[n] for n in tape.state]
-    return {i: t.clone() for i,t in zip(tape.inputs, given, strict=True)}

@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_map
 
 from .network import held_tensors
 from .sites import Constants, Site
-from .streams import both, copies, gauges, is_real, needed, part_ways, stand_in, unneeded
-from .tape import Held, Ref, first_values
+from .streams import alive_bytes, both, copies, gauges, is_real, needed, part_ways, stand_in, unneeded
+from .tape import Held, Ref
 
 # %% ../nbs/21_walk.ipynb #78ee71e0
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Walk:
         if self.env[i] is None:
             batch = tree_map(lambda v: v.to(self.device) if isinstance(v, Tensor) else v, self.batches[i])
             tape = self.tapes[i]
-            self.env[i] = {n: (x, x) for n,x in first_values(tape, batch, self.ref).items()}
+            self.env[i] = {n: (x, x) for n,x in tape.first(batch, self.ref).items()}
         return self.env[i]
 
     def _leaf(self, leaf, env):
@@ -258,7 +258,5 @@ class Walk:
     def _fits(self, targets):
         "May what is alive at these positions be held?"
         if self.hold == float('inf'): return True
-        alive = 0
-        for tape,t in zip(self.tapes, targets):
-            for op in tape.ops[:t]: alive += op.bytes if any(tape.last[v] >= t for v in op.makes) else 0
+        alive = sum(alive_bytes(tape)[t] for tape,t in zip(self.tapes, targets))
         return 2*alive <= self.hold

@@ -232,7 +232,10 @@ def sweep_options(parser)->None:
     add_own(parser, 'output', 'save', many=True, choices=SAVE)
     add_own(parser, 'output', 'max_memory', kind=int, metavar='MB')
     add_own(parser, 'output', 'device')
-    add_option(parser, 'output', 'workers', "cells at a time; default: as many as there are cores", int)
+    add_option(parser, 'output', 'workers', "cells at a time; default: as many as there are cores, or the cluster takes",
+        int)
+    add_option(parser, 'output', 'dask', "what runs the cells: a scheduler of Dask's, such as tcp://host:8786; or local, "
+        "or local:4, for Dask's workers on this machine", metavar='ADDRESS')
     add_switch(parser, 'output', 'no_retry', "leave alone what failed before")
     add_switch(parser, 'output', 'rerun', "run anew what is known from log.csv alone, what is outdated, and trainings "
         "whose weights are gone")
@@ -273,7 +276,8 @@ def gpfq_sweep(o):
     on = dict(device=o.device)
     if o.resume: s = Study.load(o.resume)
     else: s = make_study(o.study, o.name, o.variants, train | on, quantize | on, root=o.root, **settings)
-    status = s.run(workers=o.workers, retry=not o.no_retry, progress=not o.quiet, rerun=o.rerun, force=o.force)
+    status = s.run(workers=o.workers, retry=not o.no_retry, progress=not o.quiet, rerun=o.rerun, force=o.force,
+        cluster=o.dask)
     page = s.report()
     say(sweep_summary(s, status))
     bad = status[status.state == 'failed']

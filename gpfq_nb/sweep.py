@@ -175,9 +175,10 @@ def report(self:Study)->Path: # runs/<study>/report.html
     self.check_folder()
     self.check_plan()
     self.check_report()
-    self.log(drop=self.left_out())
-    self.save()
     page = self.folder/'report.html'
-    if page.exists() and self.made_from() in page.read_text(encoding='utf-8')[:2000]: return page
-    execute(self.template('report'), self.folder/'report.ipynb', dict(study=str(self.folder)))
-    return to_html(self.folder/'report.ipynb', page, f'{self.name}: report', self.made_from())
+    with leased(self.folder):
+        self.log(drop=self.left_out())
+        self.save()
+        if page.exists() and self.made_from() in page.read_text(encoding='utf-8')[:2000]: return page
+        execute(self.template('report'), self.folder/'report.ipynb', dict(study=str(self.folder)))
+        return to_html(self.folder/'report.ipynb', page, f'{self.name}: report', self.made_from())

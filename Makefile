@@ -26,7 +26,7 @@ test: $(READY) ## everything that CI checks: derived files, site, notebooks, pro
 slow: $(READY) ## the notebooks, with the cells marked `#| slow`
 	@$(BIN)/python -m pytest --slow tests/test_notebooks.py
 
-chaos: $(READY) ## kill sweeps at random, sixty times, and count what is lost: about ten minutes
+chaos: $(READY) ## kill sweeps at random, two hundred times, here and on Dask, and count what is lost: most of an hour
 	@$(BIN)/python tools/chaos.py
 
 lab: $(READY) ## JupyterLab on the notebooks

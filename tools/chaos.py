@@ -70,7 +70,10 @@ class Arena:
     "A study, the clients that run it, and, for Dask, a scheduler and workers"
     def __init__(self, root, study, engine, workers=2, clients=1, tell=print):
         self.root,self.study,self.engine,self.tell = root,study,engine,tell
+        (root/'light').mkdir(exist_ok=True)
+        (root/'light'/'rfc3987_syntax.py').write_text('raise ImportError')             # a grammar that takes jsonschema three seconds to load
         self.env = os.environ | {MARK: str(root), 'OMP_NUM_THREADS': '1'}
+        self.env['PYTHONPATH'] = os.pathsep.join([str(root/'light'), *filter(None, [os.environ.get('PYTHONPATH')])])
         self.scheduler,self.workers,self.clients = None,[None]*(workers if engine == 'dask' else 0),[None]*clients
         self.ended = [False]*clients            # clients that have ended well
         self.first = {}                         # process without its parent -> since when
@@ -224,12 +227,12 @@ def note(found, what, cases, where):
     found[what] += len(cases)
     for c in cases: print(f'{what}: {where} {c}', file=sys.stderr, flush=True)
 
-def torment(root, engine, kills, draw, cells, expected, found, until):
+def torment(root, engine, kills, draw, cells, expected, found, until, most):
     "Run, kill and resume studies on an engine"
     killed,n = 0,0
     while killed < kills and time.time() < until:
         study = study_of(root, f'{engine}{n}', cells)
-        arena = Arena(root, study, engine, draw.randint(2, 4), 1 + (draw.random() < .3))
+        arena = Arena(root, study, engine, draw.randint(2, most), 1 + (draw.random() < .3))
         n += 1
         try:
             while not arena.settle():
@@ -291,14 +294,14 @@ def shared(root, engine, cells, kill, found):
     if kill: note(found, 'not taken over', [] if states == {'done'} and sum(count.values()) <= len(count) + 2 else [(states, count)], study.name)
     else: note(found, 'not once', [] if states == {'done'} and set(count.values()) == {1} else [(states, count)], study.name)
 
-def main(kills=200, seed=0, cells=16, engines=('local', 'dask'), minutes=45, trials=True):
+def main(kills=200, seed=0, cells=16, engines=('local', 'dask'), minutes=45, trials=True, most=4):
     "Every trial; what was counted"
     draw,root,found = random.Random(seed), Path(tempfile.mkdtemp(prefix='chaos-')), Counter()
     toys(root/'toy')
     calm = study_of(root, 'calm', cells)
     calm.run(ThreadPoolExecutor(2), progress=False)
     until = time.time() + 60*minutes
-    for i,engine in enumerate(engines): torment(root, engine, kills//len(engines), draw, cells, results(calm), found, until)
+    for i,engine in enumerate(engines): torment(root, engine, kills//len(engines), draw, cells, results(calm), found, until, most)
     for engine in engines if trials else ():
         hopeless(root, engine, found)
         for kill in (False, True): shared(root, engine, cells, kill, found)

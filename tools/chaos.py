@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat, psutil
-from gpfq_nb.execute import PREFIX, alive, read_error, scratch_root, toy_templates
+from gpfq_nb.execute import PREFIX, alive, read_error, sweep_scratch, toy_templates
 from gpfq_nb.log import read_csv_log, read_result
 from gpfq_nb.sweep import Study
 
@@ -72,7 +72,8 @@ class Arena:
         self.root,self.study,self.engine,self.tell = root,study,engine,tell
         (root/'light').mkdir(exist_ok=True)
         (root/'light'/'rfc3987_syntax.py').write_text('raise ImportError')             # a grammar that takes jsonschema three seconds to load
-        self.env = os.environ | {MARK: str(root), 'OMP_NUM_THREADS': '1'}
+        self.env = os.environ | {MARK: str(root), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(root/'t')}
+        (root/'t').mkdir(exist_ok=True)
         self.env['PYTHONPATH'] = os.pathsep.join([str(root/'light'), *filter(None, [os.environ.get('PYTHONPATH')])])
         self.scheduler,self.workers,self.clients = None,[None]*(workers if engine == 'dask' else 0),[None]*clients
         self.ended = [False]*clients            # clients that have ended well
@@ -216,7 +217,7 @@ def results(study): return {(t.kind, t.cell): json.loads((t.out/'result.json').r
 
 def hidden(study): return [f for f in study.folder.rglob('.*') if f.name != '.lock']
 
-def deserted(): return [d for d in scratch_root().glob(f'{PREFIX}*-*') if not alive(int(d.name.split('-')[1]))]
+def deserted(temporary): return [d for d in temporary.glob(f'{PREFIX}*-*') if not alive(int(d.name.split('-')[1]))]
 
 def often(study): return {t.cell: len((t.out/'runs.txt').read_text()) for t in study.tasks() if (t.out/'runs.txt').exists()}
 
@@ -248,13 +249,13 @@ def torment(root, engine, kills, draw, cells, expected, found, until, most):
                 note(found, 'orphans', arena.orphans(), study.name)
         finally: arena.close()
         time.sleep(2)
-        check(study, expected, found)
+        check(study, expected, found, root/'t')
         found['studies'] += 1
         found['cells done'] += len(now)
         print(f'{engine}: {killed} kills, {found["studies"]} studies', file=sys.stderr, flush=True)
     found['killed'] += killed
 
-def check(study, expected, found):
+def check(study, expected, found, temporary):
     "Look at a study that is done"
     note(found, 'torn', torn_files(study), study.name)
     note(found, 'twice', twice(study), study.name)
@@ -262,7 +263,8 @@ def check(study, expected, found):
     note(found, 'other', [c for c in expected if made.get(c) != expected[c]], study.name)
     time.sleep(1)
     study.run(progress=False)                                                           # the next start
-    note(found, 'left over', deserted() + hidden(study), study.name)
+    sweep_scratch(temporary)
+    note(found, 'left over', deserted(temporary) + hidden(study), study.name)
 
 def run_to_end(arena, seconds=300, after=None):
     "Until the clients have ended, whatever has become of the cells; `after` is called all the while"

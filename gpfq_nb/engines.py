@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GO_ON', 'ANSWER', 'EngineGone', 'Pool', 'check_cluster', 'Dask']
 
-# %% ../nbs/87_engines.ipynb #809f89ff
+# %% ../nbs/87_engines.ipynb #cebcd898
 import logging, os, re, time
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
@@ -14,13 +14,13 @@ from pathlib import Path
 from .execute import importable, own_path
 from .workers import Workers, cores, host_of
 
-# %% ../nbs/87_engines.ipynb #e4f42cce
+# %% ../nbs/87_engines.ipynb #b3fcd361
 class EngineGone(ConnectionError):
     "What ran the cells is not there any more"
 
 GO_ON = "what is finished is kept: run it again to go on, there or anywhere else"
 
-# %% ../nbs/87_engines.ipynb #02850df4
+# %% ../nbs/87_engines.ipynb #83a00b6d
 class Pool:
     "An engine of workers, or of anybody's executor"
     def __init__(self,
@@ -53,7 +53,7 @@ class Pool:
         "End what is ours to end"
         if isinstance(self.pool, Workers): self.pool.close()
 
-# %% ../nbs/87_engines.ipynb #ccc0ff5e
+# %% ../nbs/87_engines.ipynb #88f35c4c
 def check_cluster(
     cluster # see `Dask`
 )->None:
@@ -72,7 +72,7 @@ def check_cluster(
     raise ValueError(f"cluster {cluster!r:.80}: expected the address of a scheduler, such as tcp://host:8786, "
         "local, local:N, or a cluster or Client of Dask's")
 
-# %% ../nbs/87_engines.ipynb #ee649452
+# %% ../nbs/87_engines.ipynb #62046e22
 ANSWER = 10     # seconds that a scheduler may take to answer for the first time, and to close
 
 class Dask:
@@ -134,7 +134,10 @@ class Dask:
                     "with --resources GPU=1, one for each GPU, or leave the device out")
             need = dict(GPU=1)
         run = import_module('gpfq_nb.workers').on_worker                # as another process can import it
-        return self.executor.submit(run, dict(self.how), template, out, params, key, *rest, resources=need)
+        try: return self.executor.submit(run, dict(self.how), template, out, params, key, *rest, resources=need)
+        except Exception:
+            self.check()                                                # it may have gone this very moment
+            raise
 
     def check(self):
         "Raise `EngineGone` if the scheduler does not answer"

@@ -215,7 +215,7 @@ def own_path()->list[str]:
         return p.endswith('.zip') or any(real.is_relative_to(top) for top in libraries)
     return [p for p in dict.fromkeys(map(os.path.abspath, sys.path)) if not is_python(p)]
 
-# %% ../nbs/39_execute.ipynb #9123628a
+# %% ../nbs/39_execute.ipynb #c21aabcf
 ELSEWHERE = 'elsewhere'     # what `run_cell` returns where somebody else has the cell's lease
 LOST = 'lost: '             # and what that begins with, where the kernel has died
 

@@ -19,7 +19,7 @@ from zmq import ZMQError
 
 from .files import atomic_write, file_hash, read_json, regular_file, shortened, write_json
 from .leases import take
-from .result import models_of, place, read_result
+from .result import models_of, place, read_result, settle, under_way
 from .store import check_foreign, check_places, check_writable, prepare
 
 # %% ../nbs/39_execute.ipynb #197db0e4
@@ -190,18 +190,19 @@ RECORDS = ('params.json', 'result.json', 'notebook.ipynb')
 
 # %% ../nbs/39_execute.ipynb #9717b599
 def _failed(
-    home:Path,  # the cell's folder
-    key:str,    # its key
-    e:Exception # why it failed
-)->str:         # the same in a line
+    home:Path,   # the cell's folder
+    key:str,     # its key
+    e:Exception, # why it failed
+    lease=None   # None: it could not be taken
+)->str:          # the same in a line
     "Record why a cell failed, and how far it got"
     ename = getattr(e, 'ename', type(e).__name__)
     evalue = getattr(e, 'evalue', str(e))
     try:
         record_error(home, key, ename, evalue, getattr(e, 'traceback', None) or traceback.format_exc().splitlines())
-        notebook = home/'.new'/'notebook.ipynb'
-        if notebook.exists(): notebook.replace(home/'error.ipynb')
-        prepare(home, key)                                  # what is left of it goes, but for what training has saved
+        for new in under_way(home) if lease else ():
+            if (new/'notebook.ipynb').exists(): (new/'notebook.ipynb').replace(home/'error.ipynb')
+        if lease: prepare(home, key, lease.id)              # what is left of it goes, but for what training has saved
     except OSError as also: evalue += f' (and that could not be recorded: {also})'
     return f'{ename}: {evalue}'
 
@@ -259,26 +260,28 @@ def run_cell(
         if not any(os.path.lexists(home/f) for f in RECORDS): check_foreign(home)
         lease = take(home, quiet)
         if lease is None: return ELSEWHERE
+        settle(home)
         if finished(home, key): return ''
-        _make(template, home, params, key, timeout, lease)
+        new = _make(template, home, params, key, timeout, lease)
         if not lease.holds(): return ELSEWHERE
-        place(home)
+        place(new)
         return ''
     except Exception as e:
         if lease and not lease.holds(): return ELSEWHERE
         if is_death(e): return f'{LOST}its kernel died ({e})'
-        return _failed(home, key, e)
+        return _failed(home, key, e, lease)
     finally:
         if lease: lease.give_back()
 
 def _make(template, home, params, key, timeout, lease):
-    "Make a result in a cell's `.new`"
+    "Make a result in a cell's `.new-…`"
     name = Path(template).name
-    new = prepare(home, key)
+    new = prepare(home, key, lease.id)
     execute(template, new/'notebook.ipynb', dict(params, out=str(new), key=key), timeout, lease.tag)
     if not (new/'result.json').exists(): raise RuntimeError(f"{name} ended without writing result.json")
     if read_result(new/'result.json')['key'] != key:
         raise RuntimeError(f"{name} wrote a result.json with another key than it was given")
+    return new
 
 # %% ../nbs/39_execute.ipynb #eabe9005
 def importable(

@@ -16,8 +16,9 @@ import torch
 
 import gpfq_nb
 from .files import few, file_hash, jsonable, read_json, regular_file, write_json
-from .result import ARTIFACTS, LOCK, PATIENCE, READY, STAGING, cell_key, fingerprint, hold, in_use, is_held
-from .result import let_go, models_of, place, read_result, remove, settle
+from .leases import NAME, Lease, in_use, is_held, take
+from .result import ARTIFACTS, MAKING, cell_key, fingerprint, models_of, place, read_result, remove, settle
+from .result import under_way
 
 # %% ../nbs/38_store.ipynb #f47a7bfc
 # the functions below do without these: they are passed on to those who import this chapter
@@ -97,14 +98,11 @@ def check_foreign(
 def check_places(
     home:Path # a folder
 )->None:
-    "Raise `FileExistsError` for folders under names of a result's files, and for files where it makes folders"
-    home = Path(home)
-    folders = [home/f for f in ARTIFACTS if (home/f).is_dir()]
-    others = [home/f for f in (STAGING, READY) if os.path.lexists(home/f) and not (home/f).is_dir()]
-    for odd,what in ((folders, 'file'), (others, 'folder')):
-        if odd:
-            raise FileExistsError(f"{few(odd)}: not a {what} of a result, but in its place; "
-                "move it away, or name another folder (out=, --out)")
+    "Raise `FileExistsError` for folders under names of a result's files"
+    odd = [Path(home)/f for f in ARTIFACTS if (Path(home)/f).is_dir()]
+    if not odd: return
+    raise FileExistsError(f"{few(odd)}: not a file of a result, but in its place; "
+        "move it away, or name another folder (out=, --out)")
 
 # %% ../nbs/38_store.ipynb #5707e023
 def check_free(
@@ -127,8 +125,9 @@ def check_free(
     if there and there['kind'] != kind:
         raise FileExistsError(f"{home} holds a {there['kind']} cell: a {kind} cell needs a folder of its own, "
             f"{elsewhere}")
-    begun = cell_in(home/STAGING) if (home/STAGING/'checkpoint').exists() else None
-    for run,what in ((there, 'the result of another run'), (begun, 'another training, not finished')):
+    begun = [cell_in(d) for d in under_way(home) if (d/'checkpoint').exists()]
+    runs = [(there, 'the result of another run'), *((run, 'another training, not finished') for run in begun)]
+    for run,what in runs:
         if run is None or force or same_run(run, key): continue
         how = differences(run['params'], params) or new_data(run) or 'of another version, or other weights'
         raise FileExistsError(f"{home} holds {what} ({how}): {elsewhere}, or replace it (force=True, --force)")
@@ -144,14 +143,18 @@ class Cell:
     params:dict # the parameters given
     start:float # when it was opened
     above:Path  # the lowest folder that was there before
-    staged:bool=False # is it put in place by whoever opened `out`?
+    lease:Lease=None  # of its folder; None: whoever prepared `out` has it, and puts the result in place
     force:bool=False  # may it replace the result of another run?
     seen:dict=field(default_factory=dict) # of the data set's files, for the result
 
     def __enter__(self): return self
     def __exit__(self, kind, *_):
         if kind is not None: discard(self)
-        let_go(self.home)
+        self.let_go()
+
+    def let_go(self):
+        "Let others have the folder"
+        if self.lease: self.lease.give_back()
 
 # %% ../nbs/38_store.ipynb #9257071f
 def discard(
@@ -160,14 +163,14 @@ def discard(
     "Remove what a failed run has made; what training has saved stays, a complete result, and so does the old one"
     kept = any((cell.out/name).exists() for name in ('checkpoint', 'result.json'))
     if not kept: shutil.rmtree(cell.out, ignore_errors=True)
+    cell.let_go()
     leave(cell.home, cell.above)
 
 def leave(
     home:Path, # a cell's folder
     above:Path # the lowest folder that was there before
 )->None:
-    "Let go of a folder, and remove it, and those above it, if they are new and empty"
-    let_go(home)
+    "Remove a folder, and those above it, if they are new and empty"
     for p in (home, *home.parents):
         if p == above or not p.is_dir() or any(p.iterdir()): break
         p.rmdir()
@@ -175,21 +178,20 @@ def leave(
 # %% ../nbs/38_store.ipynb #5707e027
 def prepare(
     home:str|Path, # a cell's folder
-    key:str        # of the run that comes
-)->Path:           # its `.new`
-    "An empty `.new`, but for the checkpoint of the same run"
-    opened = hold(home, PATIENCE)
-    try:
-        settle(home)
-        new = Path(home)/STAGING
-        begun = cell_in(new)
-        keep = (new/'checkpoint') if begun and same_run(begun, key) else None
-        for p in list(new.iterdir()) if new.is_dir() else ():
-            if p == keep or keep and p.name == 'params.json': continue
-            remove(p)
-        return new
-    finally:
-        if opened: let_go(home)
+    key:str,       # of the run that comes
+    id:str         # of the lease, which the caller holds: 16 hexadecimal digits
+)->Path:           # its `.new-…`
+    "An empty folder to make a result in, but for the checkpoint of the same run"
+    settle(home)
+    new = Path(home)/f'.new-{id}'
+    for old in under_way(home):
+        begun = cell_in(old)
+        goes_on = begun and same_run(begun, key) and (old/'checkpoint').is_dir() and not (new/'checkpoint').exists()
+        aside = old if old == new else old.rename(new if goes_on else old.with_name(f'{old.name}.gone'))
+        if not goes_on: shutil.rmtree(aside, ignore_errors=True)
+    for p in list(new.iterdir()) if new.is_dir() else ():
+        if p.name not in ('checkpoint', 'params.json'): remove(p)
+    return new
 
 # %% ../nbs/38_store.ipynb #5707e029
 def hash_of(
@@ -210,26 +212,29 @@ def open_cell(
     "Make ready for a result; raises `FileExistsError` where `check_free` does, and leaves all that is there in place"
     out = check_writable(out)
     start = time.time()
-    staged = out.name == STAGING
+    staged = bool(MAKING.fullmatch(out.name))
     home = out.parent if staged else out
     key = key or cell_key(kind, params, weights=hash_of(weights))
     if weights and Path(weights).resolve().parent == home.resolve():
         raise FileExistsError(f"{weights} lies in the output folder {home} and could be overwritten: "
             "name another folder (out=, --out)")
     above = next(p for p in (home, *home.absolute().parents) if p.exists())
-    opened = hold(home, PATIENCE if staged else 0)
+    lease = None if staged else take(home)
+    if not staged and lease is None: raise FileExistsError(in_use(home))
     try:
-        if not staged:
+        if lease:
             settle(home)
             check_free(home, kind, key, params, force)
-            out = prepare(home, key)
+            out = prepare(home, key, lease.id)
         read = fingerprint(params.get('data'))
         seen = dict(data_files=read) if read else {}
         write_json(out/'params.json', dict(kind=kind, key=key, params=params, **seen))
     except BaseException:
-        if opened: leave(home, above)
+        if lease:
+            lease.give_back()
+            leave(home, above)
         raise
-    return Cell(home, out, kind, key, jsonable(params), start, above, staged, force, seen)
+    return Cell(home, out, kind, key, jsonable(params), start, above, lease, force, seen)
 
 # %% ../nbs/38_store.ipynb #5707e031
 def close_cell(
@@ -243,8 +248,8 @@ def close_cell(
     result = dict(kind=cell.kind, key=cell.key, status=status, **versions, seconds=seconds, params=cell.params)
     result |= cell.seen | jsonable(facts)
     write_json(cell.out/'result.json', result)
-    if not cell.staged: move_in(cell)
-    let_go(cell.home)
+    if cell.lease: move_in(cell)
+    cell.let_go()
     return result
 
 # %% ../nbs/38_store.ipynb #24a40006
@@ -254,7 +259,8 @@ def move_in(
     "Put a result in place, unless something that it may not replace has come there while it was made"
     try: check_free(cell.home, cell.kind, cell.key, cell.params, cell.force)
     except FileExistsError as e: raise FileExistsError(f"{e}. The new result stays in {cell.out}") from None
-    place(cell.home)
+    if not cell.lease.holds(): raise FileExistsError(f"{cell.home} was taken over meanwhile: {in_use(cell.home)}")
+    place(cell.out)
 
 # %% ../nbs/38_store.ipynb #5707e032
 def result_of(
@@ -263,10 +269,9 @@ def result_of(
 )->dict|None:      # its result
     "The result of this very run, if it is there already"
     home = Path(home)
-    if (home/READY).is_dir():
-        opened = hold(home)
-        settle(home)
-        if opened: let_go(home)
+    if under_way(home, 'ready') and (lease := take(home)):
+        try: settle(home)
+        finally: lease.give_back()
     there = cell_in(home)
     if not there or not there['status'] or not same_run(there, key): return None
     result = read_result(home/'result.json')
@@ -280,8 +285,8 @@ def occupancy(
     "Is a folder free, or of this run, or of something else?"
     home = Path(home)
     if is_held(home): return 'other'
-    if not home.exists() or home.is_dir() and all(p.name == LOCK for p in home.iterdir()): return 'free'
-    runs = [r for r in (cell_in(home), cell_in(home/STAGING)) if r]
+    if not home.exists() or home.is_dir() and all(NAME.fullmatch(p.name) for p in home.iterdir()): return 'free'
+    runs = [r for r in map(cell_in, (home, *under_way(home))) if r]
     return 'same' if runs and all(same_run(r, key) for r in runs) else 'other'
 
 # %% ../nbs/38_store.ipynb #5707e039

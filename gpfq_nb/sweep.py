@@ -20,7 +20,7 @@ from .log import is_log, keep_copy, make_log, read_csv_log, read_log, write_log
 from .loop import Loop
 from .options import whole
 from .page import to_html
-from .result import READY, settle
+from .result import MAKING, settle
 from .state import _result, agrees
 from .store import check_writable
 from .study import Study, Task
@@ -59,7 +59,9 @@ def is_left(
     name:str # of a file in a cell's folder
 )->bool:
     "Is it something that lies there while a cell is being run?"
-    return name == READY or bool(NAME.fullmatch(name)) or bool(re.fullmatch(r'\..+\.[0-9a-f]{12}\.tmp', name))
+    if NAME.fullmatch(name) or re.fullmatch(r'\..+\.[0-9a-f]{12}\.tmp', name): return True
+    making = MAKING.fullmatch(name)
+    return bool(making) and making[1] == 'ready'
 
 def clear(
     folder:Path # that nobody else writes to

@@ -23,6 +23,10 @@ if x == hang: time.sleep(99)
 if x == die:
     os.kill(os.getppid(), 9)
     time.sleep(9)
+if x == fell:                   # the process that has started the one that has started this
+    import psutil
+    psutil.Process(os.getppid()).parent().kill()
+    time.sleep(9)
 sha = lambda f: hashlib.sha256(Path(f).read_bytes()).hexdigest()
 """
 
@@ -49,7 +53,7 @@ def toy_templates(
 )->Path:
     "Write notebooks `train` and `quantize` that have the shape of the real ones and do next to nothing"
     folder = Path(folder)
-    common = dict(out='', key='', sleep=0, fail=None, die=None, hang=None, data='', model=None, seed=0)
+    common = dict(out='', key='', sleep=0, fail=None, die=None, fell=None, hang=None, data='', model=None, seed=0)
     train = dict(kind='train', lr=1e-3, diverge=None)
     quantize = dict(kind='quantize', weights='', bits=4, calib=1, calib_seed=0, variant='', method=None,
         percentile=None, skip=None)

@@ -566,7 +566,6 @@ FOLDERS = { # what it is: what makes it, command and options, words of the answe
     "somebody's log":      (mine('log.csv'), 'gpfq_train --out train --force --epochs 2', ['train/log.csv']),
     'a log cut short':     (broken_row, 'gpfq_train --out train --force --epochs 2', ['train/log.csv']),
     'a pipe':              (pipe, 'gpfq_train --out train --force --epochs 2', ['train/log.csv']),
-    "somebody's .new":     (mine('.new'), 'gpfq_train --out train --force --epochs 2', ['train/.new']),
     "another study's":     (None, 'gpfq_sweep --name s', ['runs/s', 'study.json']),
     'no folder to plot':   (None, 'gpfq_plots nowhere', ['nowhere']),
     'nothing to plot':     (None, 'gpfq_plots cache', ['cache']),

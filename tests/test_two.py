@@ -1,12 +1,12 @@
 "Two processes and one folder: what the first one makes stays whole, and the second is told so in one line."
-import os, subprocess, sys
+import os, socket, subprocess, sys
 from pathlib import Path
 import papermill, pytest
 from conftest import root
 from gpfq_nb.store import close_cell, open_cell
 
 scripts = Path(sys.executable).parent
-busy = 'x is being written by another process: wait, or name another folder (out=, --out)\n'
+busy = 'x is being written by another process, {} on {}: wait, or name another folder (out=, --out)\n'
 
 def train(cwd, *args):
     "One epoch of training, as a shell would start it"
@@ -16,7 +16,8 @@ def train(cwd, *args):
 def test_second_command_is_refused(tmp_path):
     first = open_cell(tmp_path/'x', 'train', {})
     second = train(tmp_path, '--out', 'x', '--force')
-    assert second.returncode == 2 and second.stderr.endswith(busy) and len(second.stderr.splitlines()) == 1
+    said = busy.format(os.getpid(), socket.gethostname())
+    assert second.returncode == 2 and second.stderr.endswith(said) and len(second.stderr.splitlines()) == 1
     close_cell(first, 'done')
     assert sorted(p.name for p in (tmp_path/'x').iterdir()) == ['params.json', 'result.json']
 

@@ -13,7 +13,7 @@ orphans     kernels, and processes of cells, that are still there ten seconds af
 other       a result that is not that of an undisturbed run
 left over   what is still in the temporary folder after the next start, and hidden files in a study that is done
 
-Then come a cell that kills its process whenever it is run, which must be given up while the rest completes; and two clients of one
+Then come a cell that kills its process, or its Dask worker, whenever it is run, which must be given up while the rest completes; and two clients of one
 study, both left alive (every cell is run once), and one of them killed (the other takes its cells over).
 """
 import argparse, hashlib, json, os, random, re, signal, socket, subprocess, sys, tempfile, time
@@ -72,7 +72,7 @@ class Arena:
         self.root,self.study,self.engine,self.tell = root,study,engine,tell
         (root/'light').mkdir(exist_ok=True)
         (root/'light'/'rfc3987_syntax.py').write_text('raise ImportError')             # a grammar that takes jsonschema three seconds to load
-        self.env = os.environ | {MARK: str(root), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(root/'t')}
+        self.env = os.environ | {MARK: str(root), 'OMP_NUM_THREADS': '1', 'TMPDIR': str(root/'t'), 'DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES': '0'}
         (root/'t').mkdir(exist_ok=True)
         self.env['PYTHONPATH'] = os.pathsep.join([str(root/'light'), *filter(None, [os.environ.get('PYTHONPATH')])])
         self.scheduler,self.workers,self.clients = None,[None]*(workers if engine == 'dask' else 0),[None]*clients
@@ -87,6 +87,16 @@ class Arena:
 
     def refill(self):
         "Start what is missing; how many clients were started"
+        self.refill_cluster()
+        n = 0
+        for i,c in enumerate(self.clients):
+            if self.ended[i] or c is not None and c.poll() is None: continue
+            self.clients[i] = self.start('-c', RUN, str(self.study.folder), *([self.address] if self.engine == 'dask' else []))
+            n += 1
+        return n
+
+    def refill_cluster(self):
+        "Start a scheduler and workers where they are missing"
         if self.engine == 'dask' and (self.scheduler is None or self.scheduler.poll() is not None):
             for w in self.workers: self.end(w)
             with socket.socket() as s:
@@ -98,12 +108,6 @@ class Arena:
         for i,w in enumerate(self.workers):
             if w is None or w.poll() is not None:
                 self.workers[i] = self.start('-m', 'distributed.cli.dask_worker', self.address, '--nthreads', '1', '--no-nanny', '--no-dashboard', '--death-timeout', '20')
-        n = 0
-        for i,c in enumerate(self.clients):
-            if self.ended[i] or c is not None and c.poll() is None: continue
-            self.clients[i] = self.start('-c', RUN, str(self.study.folder), *([self.address] if self.engine == 'dask' else []))
-            n += 1
-        return n
 
     def end(self, p):
         "Kill a process of ours, if it is there"
@@ -215,7 +219,7 @@ def twice(study):
 
 def results(study): return {(t.kind, t.cell): json.loads((t.out/'result.json').read_text()) for t in study.tasks() if (t.out/'result.json').exists()}
 
-def hidden(study): return [f for f in study.folder.rglob('.*') if f.name != '.lock']
+def hidden(study): return list(study.folder.rglob('.*'))
 
 def deserted(temporary): return [d for d in temporary.glob(f'{PREFIX}*-*') if not alive(int(d.name.split('-')[1]))]
 
@@ -276,12 +280,15 @@ def run_to_end(arena, seconds=300, after=None):
     arena.close()
 
 def hopeless(root, engine, found):
-    "A cell that kills its process whenever it is run is given up, and the rest completes"
-    study = study_of(root, f'hopeless-{engine}', 4, quantize=dict(die=3))
-    run_to_end(Arena(root, study, engine))
-    st = study.status()
-    good = st.state.tolist() == ['done', 'done', 'failed', 'done'] and 'its process died 3 times' in st.note[2] and max(often(study).values()) == 3
-    note(found, 'not given up', [] if good else [(st.state.tolist(), st.note.tolist(), often(study))], study.name)
+    "A cell that kills its process, or its Dask worker, whenever it is run is given up, and the rest completes"
+    for deed,said in dict(die='its process died 3 times', fell='it was lost 3 times: KilledWorker').items():
+        if deed == 'fell' and engine != 'dask': continue
+        study = study_of(root, f'hopeless-{engine}-{deed}', 4, quantize={deed: 3})
+        arena = Arena(root, study, engine)
+        run_to_end(arena, after=arena.refill_cluster)
+        st = study.status()
+        good = st.state.tolist() == ['done', 'done', 'failed', 'done'] and said in st.note[2] and max(often(study).values()) == 3
+        note(found, 'not given up', [] if good else [(st.state.tolist(), st.note.tolist(), often(study))], study.name)
 
 def shared(root, engine, cells, kill, found):
     "Two clients on one study; every cell is run once, or again if its client was killed"

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['LONGEST_SCRATCH', 'PREFIX', 'STARTS', 'THREADS', 'RECORDS', 'ELSEWHERE', 'LOST', 'templates', 'read_notebook',
            'template_hash', 'template_params', 'scratch_root', 'scratch', 'alive', 'sweep_scratch', 'execute',
-           'record_error', 'read_error', 'own_path', 'finished', 'is_death', 'run_cell', 'importable']
+           'record_error', 'read_error', 'own_path', 'finished', 'is_death', 'run_cell']
 
 # %% ../nbs/39_execute.ipynb #23000004
 import hashlib, json, os, re, shutil, sys, sysconfig, tempfile, time, traceback
 from contextlib import contextmanager
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 
 import nbformat
@@ -282,10 +282,3 @@ def _make(template, home, params, key, timeout, lease):
     if read_result(new/'result.json')['key'] != key:
         raise RuntimeError(f"{name} wrote a result.json with another key than it was given")
     return new
-
-# %% ../nbs/39_execute.ipynb #eabe9005
-def importable(
-    name:str # of a function of this chapter
-):           # the function
-    "The function as a fresh process can import it, even when this chapter runs as a notebook"
-    return getattr(import_module('gpfq_nb.execute'), name)

@@ -113,12 +113,14 @@ class Loop:
 
     def submit(self, t, key):
         "Hand over a cell, unless somebody else has its lease"
-        busy,silent = self.watch.look(t.out)
+        home = self.study.mirror.home(f'{t.kind}/{t.cell}')
+        busy,silent = self.watch.look(home)
         if busy:
             self.away[t.out] = t,None
             return
         params = t.params | self.quiet[t.kind]
-        try: future = self.engine.submit(str(self.study.template(t.kind)), str(t.out), params, key, self.timeout, silent)
+        template = str(self.study.template(t.kind))
+        try: future = self.engine.submit(home, template, str(t.out), params, key, self.timeout, silent)
         except BaseException:
             self.ready.appendleft(t)
             raise
@@ -131,14 +133,20 @@ class Loop:
         e = 'it was cancelled' if future.cancelled() else future.exception()
         why = '' if e else future.result()
         if e: self.engine.check()                                   # are all of them lost?
+        self.fetch(t)
         if e or why.startswith(LOST): self.lose(t, e or why.removeprefix(LOST))
         elif why == ELSEWHERE: self.away[t.out] = t,None
         elif why or self.study.state(t)[0] in ('done', 'diverged'): self.end(t, why)
         else: self.away[t.out] = t,time.monotonic() + LATE
 
+    def fetch(self, t):
+        "Bring what an object store has of a cell here"
+        self.study.mirror.fetch(f'{t.kind}/{t.cell}')
+
     def is_made(self, t):
         "Is a cell's result there, with its files?"
         key = self.study.key(t)
+        if self.study.mirror.address: return self.study.state(t)[0] in ('done', 'diverged')     # whole or not at all
         return key is not None and finished(t.out, key)
 
     def lose(self, t, e):
@@ -152,7 +160,7 @@ class Loop:
         log = self.study.folder/'workers.log'
         if isinstance(e, BrokenExecutor): why = f'its process died {LOSSES} times; out of memory? See {log}'
         try:
-            lease = take(t.out)
+            lease = take(self.study.mirror.home(f'{t.kind}/{t.cell}'))
             if lease is None:                                       # somebody else tries it meanwhile
                 self.away[t.out] = t,None
                 return
@@ -164,7 +172,8 @@ class Loop:
     def look_after(self):
         "See what others have made of the cells that are away"
         for home,(t,until) in list(self.away.items()):
-            if until is None and self.watch.look(home)[0]: continue
+            if until is None and self.watch.look(self.study.mirror.home(f'{t.kind}/{t.cell}'))[0]: continue
+            self.fetch(t)
             there = self.study.state(t)[0] in ('done', 'diverged') if until else self.is_made(t)
             if not there and until and time.monotonic() < until: continue
             del self.away[home]

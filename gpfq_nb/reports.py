@@ -25,14 +25,17 @@ def gpfq_plots(o):
     "Write log.csv, Quantization_Log.csv and every figure with its table"
     from gpfq_nb.log import check_logs, read_log, write_log
     from gpfq_nb.plots import write_figures
+    from gpfq_nb.storage import Mirror
     from gpfq_nb.sweep import Study
-    folder = Path(o.folder)
+    place = Mirror.at(o.folder)
+    place.fetch()
+    folder = place.folder if place.address else Path(o.folder)
     check_logs(folder)
     study = (folder/'study.json').is_file()                      # a study knows which cells are its own
-    log = Study.load(folder).log() if study else read_log(folder)
+    log = Study.load(o.folder).log() if study else read_log(folder)
     if not len(log): raise ValueError(f"no result.json and no log.csv below {folder}: nothing to plot")
     if not study: write_log(folder, log)
-    for drawn in write_figures(o.folder, log, redraw=o.redraw).values():
+    for drawn in write_figures(folder, log, redraw=o.redraw).values():
         note = f'  ({drawn.note})' if drawn.note else ''
         say(f'{drawn.state:9} {drawn.path}{note}')
 

@@ -4,20 +4,19 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'TRIES', 'CELLS', 'StoreError', 'asking', 'store_of', 'Remote', 'check_store', 'visible', 'push', 'pull',
-           'run_there', 'bring_weights', 'Mirror', 'fetch_all']
+           'Mirror', 'fetch_all']
 
 # %% ../nbs/91_storage.ipynb #f92ce1f2
-import hashlib, json
+import hashlib, json, os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .data import cache_dir
-from .execute import ELSEWHERE, LOST, run_cell
 from .files import atomic_write, file_hash, read_json, write_json
 from .leases import is_address, take
-from .result import ARTIFACTS, models_of, not_a_result
+from .result import ARTIFACTS, not_a_result
 
 # %% ../nbs/91_storage.ipynb #dd998b3e
 class StoreError(ConnectionError):
@@ -170,53 +169,25 @@ def pull(
     if 'result.json' in names: atomic_write(home/'result.json', result)
     return said
 
-# %% ../nbs/91_storage.ipynb #cb7c36e2
-def run_there(
-    address:str,        # of the cell, in the store
-    template:str,       # and so on: see `run_cell`
-    out:str,
-    params:dict,
-    key:str,
-    threads:int=None,
-    timeout:float=None,
-    quiet:str=''        # what the lease in the store says that has fallen silent
-)->str:                 # as `run_cell` returns it
-    "Run a cell of a study in an object store: with what it reads from there, and with its result put there"
-    home,lease = Path(out),None
-    try:
-        lease = take(address, quiet)
-        if lease is None: return ELSEWHERE
-        remote = Remote(address)
-        there = pull(remote, home)
-        if there and there['key'] == key: return ''
-        if params.get('weights'): bring_weights(address, Path(params['weights']))
-        why = run_cell(template, out, params, key, threads, timeout)
-        if not lease.holds(): return ELSEWHERE
-        if why != ELSEWHERE and not why.startswith(LOST): push(home, remote, lease.holds)
-        return why
-    except OSError as e: return f'{LOST}{e}'
-    finally:
-        if lease: lease.give_back()
-
-def bring_weights(
-    address:str,    # of the cell that reads them
-    weights:Path    # where they are wanted
-)->None:
-    "Bring what a training has made here, unless it is here; raises `StoreError` for other bytes than its result says"
-    training = Remote(f'{address.rpartition("/quantize/")[0]}/train/{weights.parent.name}')
-    result = pull(training, weights.parent)
-    sha = ((result or {}).get('weights') or {}).get('sha256')
-    if sha is None or weights.is_file() and file_hash(weights) == sha: return
-    data = training.read(weights.name)
-    if hashlib.sha256(data).hexdigest() != sha: raise StoreError(f"{training.address}: its weights are not those of its result")
-    atomic_write(weights, data)
-
 # %% ../nbs/91_storage.ipynb #2a68e5d5
 @dataclass(frozen=True)
 class Mirror:
     "Where a study lies: in a folder, or in an object store, with a copy in a folder"
     root:str        # of several studies: a folder, or an address
     name:str        # of the study
+
+    @classmethod
+    def at(cls,
+        path:str|Path # a study's folder, its study.json, or its address
+    ):
+        "The place of a study that is there already"
+        if is_address(path):
+            root,_,name = str(path).rstrip('/').removesuffix('/study.json').rpartition('/')
+            return cls(root, name)
+        path = Path(path)
+        path = path.parent if path.name == 'study.json' else path
+        here = path.absolute()
+        return cls(str(path.parent) if path.name == here.name else str(here.parent), here.name)
 
     @property
     def address(self)->str:

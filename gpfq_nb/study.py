@@ -24,6 +24,7 @@ from .recipe import TrainConfig, parse_lr
 from .result import with_former
 from .settings import MAX_CELLS, READING, grid, lr_id, quantize_plan, several, short, suffix, train_plan, varying
 from .solvers import solvers
+from .storage import Mirror
 from .store import check_writable, differences
 
 # %% ../nbs/85_study.ipynb #30348edf
@@ -122,9 +123,14 @@ class Study:
     def __post_init__(self): check_study(self)
 
     @property
+    def mirror(self)->Mirror:
+        "Where it lies: in a folder, or in an object store with a copy here"
+        return Mirror(self.root, self.name)
+
+    @property
     def folder(self)->Path:
-        "Where the study lies"
-        return Path(self.root)/self.name
+        "Its folder, or that of its copy"
+        return self.mirror.folder
 
 # %% ../nbs/85_study.ipynb #a1544d4e
 @dataclass(frozen=True)
@@ -282,19 +288,17 @@ def save(self:Study)->Path:
 # %% ../nbs/85_study.ipynb #8ad2e5eb
 @patch(cls_method=True)
 def load(cls:Study,
-    path:str|Path # a study's folder, or its study.json
+    path:str|Path # a study's folder, its study.json, or its address
 )->Study:
     "The study that was saved in a folder; raises `FileNotFoundError` or `ValueError`"
-    path = Path(path)
-    path = path.parent if path.name == 'study.json' else path
-    file = path/'study.json'
+    place = Mirror.at(path)
+    place.fetch()
+    file = place.folder/'study.json'
     if not file.is_file():
-        raise FileNotFoundError(f"no study.json in {path}: expected the folder of a study, such as runs/digits")
+        raise FileNotFoundError(f"no study.json in {file.parent}: expected the folder of a study, such as runs/digits")
     s = with_former(read_json(file))
     if not isinstance(s, dict): raise ValueError(f"{file} holds a {type(s).__name__}: expected the settings of a study")
     unknown = set(s) - {f.name for f in dataclasses.fields(cls)}
     if unknown: raise ValueError(f"{file} has unknown settings: {few(sorted(unknown))}")
-    here = path.absolute()
-    root = str(path.parent) if path.name == here.name else str(here.parent)
-    try: return cls(**s | dict(name=here.name, root=root))
+    try: return cls(**s | dict(name=place.name, root=place.root))
     except ValueError as e: raise ValueError(f"{file}: {e}") from None

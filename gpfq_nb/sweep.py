@@ -23,6 +23,7 @@ from .page import to_html
 from .result import MAKING, settle
 from .state import _result, agrees
 from .store import check_writable
+from .storage import check_store
 from .study import Study, Task
 from .workers import Workers, cores
 
@@ -103,24 +104,35 @@ def run(self:Study,
     check_cluster(cluster)
     if cluster is not None and executor is not None:
         raise ValueError("both executor and cluster are given: leave one of them out")
+    if self.mirror.address: check_store(self.root)
+    self.mirror.fetch()
     self.check_folder()
     check_writable(self.folder)
     if not force: self.check_plan()
     if self.todo(retry, rerun, force): self.check()
     self.folder.mkdir(parents=True, exist_ok=True)
-    with leased(self.folder):
+    with leased(self.mirror.home()):
         self.tidy()
         self.log(drop=self.left_out())
         self.save()
+        self.mirror.send()
     waiting = self.todo(retry, rerun, force)
     self.notes = {}     # (kind, cell) -> why it failed, where that could not be recorded
     try:
         if waiting: self._run(waiting, executor, cluster, workers, timeout, progress)
     except EngineGone:
-        with leased(self.folder): self.log()
+        self.keep_log()
         raise
-    with leased(self.folder): self.log()
+    self.keep_log()
     return self.status()
+
+@patch
+def keep_log(self:Study)->None:
+    "Write the log anew, with what others have made meanwhile"
+    with leased(self.mirror.home()):
+        self.mirror.fetch()
+        self.log()
+        self.mirror.send()
 
 @patch
 def _run(self:Study, waiting, executor, cluster, workers, timeout, progress):
@@ -174,13 +186,16 @@ def check_report(self:Study)->None:
 def report(self:Study)->Path: # runs/<study>/report.html
     "Write log, figures, report.ipynb and report.html from what is there now"
     for kind in ('train', 'quantize', 'report'): read_notebook(self.template(kind))
+    self.mirror.fetch()
     self.check_folder()
     self.check_plan()
     self.check_report()
     page = self.folder/'report.html'
-    with leased(self.folder):
+    with leased(self.mirror.home()):
         self.log(drop=self.left_out())
         self.save()
         if page.exists() and self.made_from() in page.read_text(encoding='utf-8')[:2000]: return page
         execute(self.template('report'), self.folder/'report.ipynb', dict(study=str(self.folder)))
-        return to_html(self.folder/'report.ipynb', page, f'{self.name}: report', self.made_from())
+        to_html(self.folder/'report.ipynb', page, f'{self.name}: report', self.made_from())
+        self.mirror.send()
+    return page

@@ -102,17 +102,18 @@ class Workers:
 def settled(
     cwd:str,     # a folder
     path:list,   # folders to find modules in
-    *cell        # arguments of `run_cell`
+    *cell        # arguments of `run_at`
 )->str:          # what it returns
     "Run a cell as the process that has submitted it would"
     if os.getcwd() != cwd: os.chdir(cwd)
     sys.path += [p for p in path if p not in sys.path and os.path.isdir(p)]
-    return import_module('gpfq_nb.execute').run_cell(*cell)
+    return import_module('gpfq_nb.engines').run_at(*cell)
 
 _own = threading.local()        # of each thread of a Dask worker: the process that its cells run in
 
 def on_worker(
     how:dict,   # cwd, path, log, crowd: host -> threads of the workers there
+    home:str,   # of `run_at`
     template:str,
     out:str,
     params:dict,
@@ -122,6 +123,7 @@ def on_worker(
     "On a Dask worker: run a cell in a process of its own, which ends when the worker does; raises what that dies of"
     from distributed import get_worker
     worker = get_worker()
+    if '://' in home: os.makedirs(os.path.dirname(how['log']), exist_ok=True)       # of a copy
     if not os.path.isdir(how['cwd']) or not os.path.isdir(os.path.dirname(how['log'])):
         raise FileNotFoundError(f"{worker.address} does not see {how['cwd']} and {os.path.dirname(how['log'])}: "
             "the study must lie on a file system that all machines share, under the same path")
@@ -131,7 +133,7 @@ def on_worker(
         slot = _own.slot = Workers(1, how['log'])
     crowd = how['crowd'].get(host_of(worker.address), worker.state.nthreads)
     run = import_module('gpfq_nb.workers').settled
-    future = slot.submit(run, how['cwd'], how['path'], template, out, params, key, max(1, cores()//crowd), *rest)
+    future = slot.submit(run, how['cwd'], how['path'], home, template, out, params, key, max(1, cores()//crowd), *rest)
     while not wait([future], 1).done:
         if worker.status.name in ('closing', 'closed', 'failed', 'stopping'):
             slot.close()

@@ -92,12 +92,12 @@ class Folder:
         "Remove a file, if it is there"
         (self.path/name).unlink(missing_ok=True)
 
-# %% ../nbs/32_leases.ipynb #4f32595d
+# %% ../nbs/32_leases.ipynb #aa9a5683
 def is_address(
     path:str|Path   # of a folder, or such as s3://bucket/studies
 )->bool:
     "Is it in an object store?"
-    return bool(re.match(r'[a-z][a-z0-9+.]+://', str(path))) and not str(path).startswith('file:')
+    return bool(re.match(r'(?!file:)[a-z][a-z0-9+.]+://', str(path), re.I))
 
 def small_files(
     home:str|Path # a folder, or its address in an object store
@@ -196,6 +196,7 @@ class Lease:
 
     def holds(self)->bool:
         "Is it still ours?"
+        if time.monotonic() - self.last > QUIET/2: self.lost = True         # nobody has answered for too long
         if self.lost: return False
         numbers = [int(m[1]) for m in map(NAME.fullmatch, self.files.names()) if m]
         content = self.files.read(f'.lease.{self.number:06d}')

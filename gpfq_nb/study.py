@@ -24,7 +24,7 @@ from .recipe import TrainConfig, parse_lr
 from .result import with_former
 from .settings import MAX_CELLS, READING, grid, lr_id, quantize_plan, several, short, suffix, train_plan, varying
 from .solvers import solvers
-from .storage import Mirror
+from .storage import Mirror, from_uri
 from .store import check_writable, differences
 
 # %% ../nbs/85_study.ipynb #30348edf
@@ -86,6 +86,7 @@ def check_study(
     check_name('study name', s.name)
     data_source(s.data)
     check_model_name(s.model)
+    s.root = from_uri(s.root)
     for k in ('root', 'templates'):
         v = getattr(s, k)
         if isinstance(v, (str, Path)) or k == 'templates' and v is None: continue

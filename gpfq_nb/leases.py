@@ -88,6 +88,13 @@ class Folder:
         "Rewrite it no more"
         os.close(made)
 
+    def changed(self,
+        name:str   # of a file
+    )->float|None: # seconds since 1970; None: it is not there
+        "When a file was last written"
+        try: return (self.path/name).stat().st_mtime
+        except FileNotFoundError: return None
+
     def remove(self, name:str)->None:
         "Remove a file, if it is there"
         (self.path/name).unlink(missing_ok=True)

@@ -249,7 +249,7 @@ def short(
     return name if len(name.encode()) <= LONGEST_NAME else f'{name[:LONGEST_NAME-5]}.{digits(name)}'
 
 # %% ../nbs/79_settings.ipynb #eb036d61
-MAX_CELLS = 20_000   # a month of work at two minutes a cell; beyond it, planning alone takes minutes
+MAX_CELLS = 200_000   # nine months of work at two minutes a cell
 
 def places(
     options:dict    # name -> value or list; None values are left out

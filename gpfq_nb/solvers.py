@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['target', 'solvers', 'Solver', 'solver', 'solve_msq', 'msq', 'solve_gpfq', 'gpfq', 'solve_gptq', 'gptq',
-           'solve_qronos', 'qronos', 'refine', 'Maps', 'Patches', 'Rows', 'check_shapes', 'damped', 'follow',
-           'gpfq_blocked', 'layer_error', 'slab', 'slab_beam', 'slab_beam_torch', 'slab_torch']
+           'solve_qronos', 'qronos', 'refine', 'is_fixed', 'Maps', 'Patches', 'Rows', 'check_shapes', 'damped',
+           'follow', 'gpfq_blocked', 'layer_error', 'slab', 'slab_beam', 'slab_beam_torch', 'slab_torch']
 
 # %% ../nbs/07_solvers.ipynb #2b519916
 from dataclasses import dataclass
@@ -278,3 +278,11 @@ def refine(
             R += (old-Q[...,B])@p.G[:,B]
         if torch.equal(Q, before): break
     return Q.view(W.shape)
+
+# %% ../nbs/07_solvers.ipynb #ff9b2f84
+def is_fixed(
+    options:dict # of a quantize cell
+)->bool:
+    "Does a quantization come out the same whatever it is calibrated on?"
+    solver = solvers.get(options.get('method'))
+    return solver is not None and not solver.looks and options.get('rounding') != 'stochastic'

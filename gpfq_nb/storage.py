@@ -103,6 +103,14 @@ class Remote:
         if self.fs.protocol[0] not in S3: return ''
         with asking(self.address): return self.fs.info(f'{self.path}/{name}')['ETag']
 
+    def changed(self,
+        name:str # of a file
+    )->float|None: # seconds since 1970; None: it is not there
+        "When a file was last written"
+        with asking(self.address):
+            try: return self.fs.modified(f'{self.path}/{name}').timestamp()
+            except FileNotFoundError: return None
+
     def rewrite(self, made:dict, data:bytes)->None:
         "Give a created file another content; raises `StoreError` where somebody has removed or replaced it"
         condition = dict(IfMatch=made['mark']) if made['mark'] else {}
@@ -189,7 +197,7 @@ def pull(
     if 'result.json' in names: atomic_write(home/'result.json', result)
     return said
 
-# %% ../nbs/91_storage.ipynb #232ccadd
+# %% ../nbs/91_storage.ipynb #e5d09bae
 def from_uri(
     path    # of a folder, or an address
 ):          # as it is, unless it begins with file://
@@ -197,7 +205,7 @@ def from_uri(
     if not str(path).startswith('file://'): return path
     return url2pathname(urlparse(str(path)).path)
 
-# %% ../nbs/91_storage.ipynb #a5e7a59b
+# %% ../nbs/91_storage.ipynb #4795cf03
 UNSENT = '.unsent'
 
 def unsent_key(
@@ -279,6 +287,12 @@ class Mirror:
             where = f.relative_to(self.folder)
             if f.is_dir() or where.parts[0] in CELLS or f.suffix == '.log' or any(p[0] == '.' for p in where.parts): continue
             Remote(f'{self.address}/{where.parent.as_posix()}'.removesuffix('/.')).write(f.name, f.read_bytes())
+
+    def begun(self)->set[str]: # such as train/lr=1e-03
+        "The cells that something is there of"
+        if not self.address: return {f'{k}/{c}' for k in CELLS if (self.folder/k).is_dir() for c in os.listdir(self.folder/k)}
+        fs,path = store_of(self.address)
+        with asking(self.address): return {n[len(path)+1:].rpartition('/')[0] for n in fs.find(path)}
 
     def has_weights(self,
         cell:str # of a training

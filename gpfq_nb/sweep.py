@@ -21,7 +21,7 @@ from .loop import Loop
 from .options import whole
 from .page import to_html
 from .result import MAKING, settle
-from .state import _result, agrees
+from .state import _result
 from .store import check_writable
 from .storage import check_store
 from .study import Study, Task
@@ -41,19 +41,20 @@ def log(self:Study,
 )->pd.DataFrame:
     "The study's log, also written to log.csv and Quantization_Log.csv"
     file = self.folder/'log.csv'
-    results = [t for t in self.tasks() if (t.out/'result.json').exists() and f'{t.kind}/{t.cell}' not in drop]
+    drop = set(drop)
+    results = [t for t in self.tasks() if f'{t.kind}/{t.cell}' not in drop and os.path.exists(f'{t.out}/result.json')]
     torn = file.is_file() and is_log(file) and not self.rows() and len(file.read_bytes().splitlines()) > 1
     if torn and not results: read_csv_log(file)                 # says what is wrong with it
     if torn:
         kept = keep_copy(file).name
         warnings.warn(f"{file} cannot be read: it is kept as {kept}, and a new one made of the results that are here")
         file.unlink()
-    def counts(t):
-        r = _result(t.out/'result.json')
-        return r is None or agrees(r, t)                        # what cannot be read is named by `read_log`
-    files = [t.out/'result.json' for t in results if counts(t)]
-    df = read_log(self.folder, files).assign(study=self.name)
-    return write_log(self.folder, make_log(df[~df.path.isin(drop)]), drop=bool(drop), aside=bool(files))
+    # what cannot be read is named by `read_log`
+    files = [f'{t.out}/result.json' for t in results if self.is_made_so(t) is not False]
+    df = read_log(self.folder, files)
+    if drop or not df.study.eq(self.name).fillna(False).all():
+        df = make_log(df[~df.path.isin(drop)].assign(study=self.name))
+    return write_log(self.folder, df, drop=bool(drop), aside=bool(files))
 
 # %% ../nbs/89_sweep.ipynb #80a8aea1
 def is_left(
@@ -79,7 +80,9 @@ def tidy(self:Study)->None:
     for d in (self.folder, self.folder/'figures'):
         if d.is_dir(): clear(d)
     for t in self.tasks():
-        if not t.out.is_dir() or not any(map(is_left, os.listdir(t.out))): continue
+        try: names = os.listdir(t.out)
+        except (FileNotFoundError, NotADirectoryError): continue
+        if not any(n[0] == '.' and is_left(n) for n in names): continue
         lease = take(t.out)
         if lease is None: continue
         try: clear(t.out)
@@ -123,7 +126,7 @@ def run(self:Study,
     except EngineGone:
         self.keep_log()
         raise
-    self.keep_log()
+    if waiting: self.keep_log()
     return self.status()
 
 @patch

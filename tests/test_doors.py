@@ -570,12 +570,13 @@ FOLDERS = { # what it is: what makes it, command and options, words of the answe
     'no folder to plot':   (None, 'gpfq_plots nowhere', ['nowhere']),
     'nothing to plot':     (None, 'gpfq_plots cache', ['cache']),
     'no study to report':  (None, 'gpfq_report train', ['train', 'study.json']),
+    'no study to tell of': (None, 'gpfq_status train', ['train', 'study.json']),
 }
 
 @pytest.mark.parametrize('make,line,words', FOLDERS.values(), ids=FOLDERS)
 def test_folders(capsys, idle, make, line, words):
     if make: make()
-    more = '' if line.startswith(('gpfq_plots', 'gpfq_report')) else ' --quiet'
+    more = '' if line.startswith(('gpfq_plots', 'gpfq_report', 'gpfq_status')) else ' --quiet'
     refused_by_command(capsys, line + more, *words)
 
 TABLES = { # table and what is wrong with it: the folder it is in, its content

@@ -24,7 +24,6 @@ from .store import check_foreign, check_places, check_writable, prepare
 
 # %% ../nbs/39_execute.ipynb #197db0e4
 # the functions below do without these: they are passed on to those who import this chapter
-from .toys import toy_templates
 from .workers import Workers, cores
 
 # %% ../nbs/39_execute.ipynb #57db2262

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'AT_A_TIME', 'read_table', 'has_table', 'truths', 'check_whole', 'csv_text', 'settings_of', 'as_texts',
-           'has_foreign', 'is_log', 'is_quantization_log', 'by_place', 'moved_rows']
+           'has_foreign', 'is_log', 'is_quantization_log', 'by_place', 'moved_rows', 'gc_paused']
 
 # %% ../nbs/33_tables.ipynb #84e633fc
-import csv, functools, io, os, warnings
+import csv, functools, gc, io, os, warnings
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -168,3 +169,13 @@ def moved_rows(
     have = [set(cells.values()) for cells in by_place(there).values()]
     def gone(place, cells): return not (folder/place).exists() and any(set(cells.values()) <= h for h in have)
     return {p for place,cells in by_place(rows).items() if gone(place, cells) for p in cells}
+
+# %% ../nbs/33_tables.ipynb #705a6701
+@contextmanager
+def gc_paused():
+    "A block, or a function, without the garbage collector; it goes on afterwards, unless it was off before"
+    was = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if was: gc.enable()

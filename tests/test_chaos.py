@@ -1,4 +1,4 @@
-"A few of the kills of `make chaos`, on Dask; chapter 89 kills sweeps on processes."
+"A few of the kills of `make chaos`, on Dask; chapter 90 kills sweeps on processes."
 import sys
 from conftest import root
 

@@ -22,9 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat, psutil
-from gpfq_nb.execute import PREFIX, alive, read_error, sweep_scratch, toy_templates
+from gpfq_nb.execute import PREFIX, alive, read_error, sweep_scratch
 from gpfq_nb.log import read_csv_log, read_result
 from gpfq_nb.sweep import Study
+from gpfq_nb.toys import toy_templates
 
 RUN = """
 import sys

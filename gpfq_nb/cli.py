@@ -217,7 +217,8 @@ def sweep_options(parser)->None:
     add_option(parser, 'study', 'resume', "folder of a study to go on with, such as runs/digits; settings, and code of "
         "notebooks it names, are as saved there", metavar='FOLDER')
     add_option(parser, 'study', 'name', "the study's folder is root/name")
-    add_option(parser, 'study', 'root', "where studies are kept", default='runs', metavar='FOLDER')
+    add_option(parser, 'study', 'root', "where studies are kept: a folder, or an address such as s3://bucket/studies",
+        default='runs', metavar='FOLDER')
     add_option(parser, 'study', 'variants', f"ways to quantize: {', '.join(VARIANTS)}", many=True)
     add_own(parser, 'data', 'data', 'model')
     add_own(parser, 'data', 'stem', choices=('imagenet', 'cifar'))
@@ -233,10 +234,11 @@ def sweep_options(parser)->None:
     add_own(parser, 'output', 'save', many=True, choices=SAVE)
     add_own(parser, 'output', 'max_memory', kind=int, metavar='MB')
     add_own(parser, 'output', 'device')
-    add_option(parser, 'output', 'workers', "cells at a time; default: as many as there are cores, or the cluster takes",
-        int)
-    add_option(parser, 'output', 'dask', "what runs the cells: a scheduler of Dask's, such as tcp://host:8786; or local, "
-        "or local:4, for Dask's workers on this machine", metavar='ADDRESS')
+    add_option(parser, 'output', 'workers',
+        "cells at a time; default: as many as there are cores, or the cluster takes", int)
+    add_option(parser, 'output', 'dask',
+        "what runs the cells: a scheduler of Dask's, such as tcp://host:8786; or local, or local:4, for Dask's "
+        "workers on this machine", metavar='ADDRESS')
     add_switch(parser, 'output', 'no_retry', "leave alone what failed before")
     add_switch(parser, 'output', 'rerun', "run anew what is known from log.csv alone, what is outdated, and trainings "
         "whose weights are gone")

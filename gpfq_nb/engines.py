@@ -15,7 +15,8 @@ from pathlib import Path
 from .execute import ELSEWHERE, LOST, own_path, run_cell
 from .files import atomic_write, file_hash
 from .leases import Lease, is_address, take
-from .storage import UNSENT, Remote, StoreError, pull, send_cell, unsent_key
+from .result import pull
+from .storage import UNSENT, Remote, StoreError, send_cell, unsent_key
 from .workers import Workers, cores, host_of
 
 # %% ../nbs/88_engines.ipynb #b3fcd361
@@ -203,7 +204,8 @@ class Dask:
                     "with --resources GPU=1, one for each GPU, or leave the device out")
             need = dict(GPU=1)
         run = import_module('gpfq_nb.workers').on_worker                # as another process can import it
-        try: return self.executor.submit(run, dict(self.how), str(home), template, out, params, key, *rest, resources=need)
+        cell = str(home), template, out, params, key, *rest
+        try: return self.executor.submit(run, dict(self.how), *cell, resources=need)
         except Exception:
             self.check()                                                # it may have gone this very moment
             raise

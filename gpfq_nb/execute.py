@@ -22,10 +22,6 @@ from .leases import take
 from .result import models_of, place, read_result, settle, under_way
 from .store import check_foreign, check_places, check_writable, prepare
 
-# %% ../nbs/39_execute.ipynb #197db0e4
-# the functions below do without these: they are passed on to those who import this chapter
-from .workers import Workers, cores
-
 # %% ../nbs/39_execute.ipynb #57db2262
 def templates()->Path:
     "The folder of the notebooks that papermill runs"

@@ -20,10 +20,6 @@ from .leases import NAME, Lease, in_use, is_held, take
 from .result import ARTIFACTS, MAKING, cell_key, fingerprint, models_of, place, read_result, remove, settle
 from .result import under_way
 
-# %% ../nbs/38_store.ipynb #f47a7bfc
-# the functions below do without these: they are passed on to those who import this chapter
-from .result import CELL_KINDS, NOT_IN_KEY, OLD, PARTS, STATUSES
-
 # %% ../nbs/38_store.ipynb #5707e017
 def check_writable(
     out:str|Path # a folder, there or to be made

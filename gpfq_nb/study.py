@@ -27,10 +27,6 @@ from .solvers import is_fixed, solvers
 from .storage import Mirror, from_uri
 from .store import check_writable, differences
 
-# %% ../nbs/86_study.ipynb #30348edf
-# the functions below do without these: they are passed on to those who import this chapter
-from .settings import FIXED, LISTS, LONGEST_NAME, digits, readable
-
 # %% ../nbs/86_study.ipynb #1a93380e
 # settings that a variant may have values of its own of -> how each is checked
 LISTED = dict(bits=number, calib=partial(whole, least=1), calib_seeds=whole)

@@ -28,13 +28,6 @@ from .study import Study, Task
 from .tables import gc_paused
 from .workers import Workers, cores
 
-# %% ../nbs/90_sweep.ipynb #e2330a7b
-# the functions below do without these: they are passed on to those who import this chapter
-from .execute import run_cell, templates
-from .loop import SWEEP_BAR, short_text, watched
-from .study import FIXED, LISTS, LONGEST_NAME, MAX_CELLS, OWN, check_cells, check_name, check_settings
-from .study import check_study, digits, grid, lr_id, readable, short, suffix
-
 # %% ../nbs/90_sweep.ipynb #327e9d46
 @patch
 @gc_paused()

@@ -24,6 +24,7 @@ def _start_worker(
     log   # path of workers.log
 ):
     "Runs first in every new worker"
+    sys.modules.setdefault('rfc3987_syntax', None)      # a grammar of addresses: seconds to load, for nothing
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, 'pthread_sigmask'): signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)

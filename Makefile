@@ -3,6 +3,8 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# what the package itself needs, without what tests and pages do
+CORE   := $(VENV)/.core
 PIP    := $(BIN)/pip --disable-pip-version-check
 DEMO   := --study digits
 # tests at a time, a thread each
@@ -14,7 +16,7 @@ TESTS  ?= 2
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-demo: $(READY) ## train, quantize and report on scikit-learn's digits: a few minutes
+demo: $(CORE) ## train, quantize and report on scikit-learn's digits: a few minutes
 	@$(BIN)/gpfq_sweep $(DEMO)
 	@test -s runs/digits/report.html
 
@@ -50,11 +52,17 @@ dockercheck: ## the Dockerfile's steps without Docker, in a scratch environment
 	@$(PYTHON) tools/check_dockerfile.py
 
 # Once per change of what the environment is made from. torch comes by its pin alone: other versions bring gigabytes of CUDA.
-$(READY): settings.ini setup.py pyproject.toml constraints.txt
+# Modules are compiled when they are first imported: most never are.
+$(CORE): settings.ini setup.py pyproject.toml constraints.txt
 	@echo "Making the environment in $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install -qq -c constraints.txt setuptools
-	@$(PIP) install -qq -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(PIP) install -qq --no-compile -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(READY): $(CORE)
+	@echo "Adding what tests and pages need (once, two minutes)"
+	@$(PIP) install -qq --no-compile -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
 constraints: ## constraints.txt anew: the newest of everything but torch and torchvision

@@ -118,7 +118,7 @@ class Loop:
 
     def submit(self, t, key):
         "Hand over a cell, unless somebody else has its lease"
-        home = self.study.mirror.home(f'{t.kind}/{t.cell}')
+        home = self.study.mirror.home(t.path)
         busy,silent = self.watch.look(home)
         if busy:
             self.away[t.out] = t,None
@@ -138,15 +138,11 @@ class Loop:
         e = 'it was cancelled' if future.cancelled() else future.exception()
         why = '' if e else future.result()
         if e: self.engine.check()                                   # are all of them lost?
-        self.fetch(t)
+        self.study.mirror.fetch(t.path)
         if e or why.startswith(LOST): self.lose(t, e or why.removeprefix(LOST))
         elif why == ELSEWHERE: self.away[t.out] = t,None
         elif why or self.study.state(t)[0] in ('done', 'diverged'): self.end(t, why)
         else: self.away[t.out] = t,time.monotonic() + LATE
-
-    def fetch(self, t):
-        "Bring what an object store has of a cell here"
-        self.study.mirror.fetch(f'{t.kind}/{t.cell}')
 
     def is_made(self, t):
         "Is a cell's result there, with its files?"
@@ -165,11 +161,13 @@ class Loop:
         log = self.study.folder/'workers.log'
         if isinstance(e, BrokenExecutor): why = f'its process died {LOSSES} times; out of memory? See {log}'
         try:
-            lease = take(self.study.mirror.home(f'{t.kind}/{t.cell}'))
+            lease = take(self.study.mirror.home(t.path))
             if lease is None:                                       # somebody else tries it meanwhile
                 self.away[t.out] = t,None
                 return
-            try: record_error(t.out, self.study.key(t), 'Lost' if isinstance(e, str) else type(e).__name__, why)
+            try:
+                record_error(t.out, self.study.key(t), 'Lost' if isinstance(e, str) else type(e).__name__, why)
+                self.study.mirror.send_failure(t.path)
             finally: lease.give_back()
         except OSError as also: why += f' (and that could not be recorded: {also})'
         self.end(t, why)
@@ -177,8 +175,8 @@ class Loop:
     def look_after(self):
         "See what others have made of the cells that are away"
         for home,(t,until) in list(self.away.items()):
-            if until is None and self.watch.look(self.study.mirror.home(f'{t.kind}/{t.cell}'))[0]: continue
-            self.fetch(t)
+            if until is None and self.watch.look(self.study.mirror.home(t.path))[0]: continue
+            self.study.mirror.fetch(t.path)
             there = self.study.state(t)[0] in ('done', 'diverged') if until else self.is_made(t)
             if not there and until and time.monotonic() < until: continue
             del self.away[home]

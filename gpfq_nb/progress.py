@@ -82,7 +82,7 @@ class Progress(NamedTuple):
 def progress(self:Study,
     now:float=None  # seconds since 1970; the time it is if None
 )->Progress:
-    "How far it is, from the files in its folder; nothing is written"
+    "How far it is, from the files in its folder, in which nothing is written"
     now = time.time() if now is None else now
     self.mirror.fetch()
     status = self.status()
@@ -90,8 +90,7 @@ def progress(self:Study,
     there = self.mirror.begun()
     found,results = [],[]
     for t,state in zip(tasks, status.state):
-        name = f'{t.kind}/{t.cell}'
-        if state not in ENDED and name in there: found.append(at_work(t, now, self.mirror.home(name)))
+        if state not in ENDED and t.path in there: found.append(at_work(t, now, self.mirror.home(t.path)))
         if state in ('done', 'diverged', 'outdated') and (r := self.facts(t)): results.append((r, t))
     workers = [w for w in found if w]
     running = {(w.kind, w.cell) for w in workers if not w.silent}

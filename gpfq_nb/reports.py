@@ -55,7 +55,8 @@ def gpfq_report(o):
 # %% ../nbs/99_reports.ipynb #54244d78
 def status_options(parser)->None:
     "The options of gpfq_status"
-    parser.add_argument('study', metavar='STUDY', help="a study's folder, such as runs/digits, or its name in runs/")
+    parser.add_argument('study', metavar='STUDY',
+        help="a study's folder, such as runs/digits, its name in runs/, or its address")
     add_switch(parser, 'output', 'watch', "tell it again every few seconds, until every cell has ended")
 
 # %% ../nbs/99_reports.ipynb #b20b6f82

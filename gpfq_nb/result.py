@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOT_IN_KEY', 'KINDS_OF_FILES', 'CELL_KINDS', 'STATUSES', 'PARTS', 'OLD', 'ARTIFACTS', 'MAKING', 'FAILURE', 'SMALL',
            'TRIES', 'cell_key', 'fingerprint', 'not_a_result', 'read_result', 'models_of', 'with_former', 'remove',
-           'under_way', 'settle', 'move_up', 'place', 'visible', 'push', 'pull']
+           'under_way', 'settle', 'move_up', 'place', 'push', 'pull']
 
 # %% ../nbs/37_result.ipynb #548501c2
 import hashlib, json, os, re, shutil
@@ -173,13 +173,6 @@ def place(
 # %% ../nbs/37_result.ipynb #2f3f5bce
 FAILURE = ('error.json', 'error.ipynb')
 
-def visible(
-    home:Path # a cell's folder
-)->list[Path]:
-    "Its files, but for what is hidden, `result.json` last"
-    found = [f for f in sorted(home.iterdir()) if f.is_file() and f.name[0] != '.'] if home.is_dir() else []
-    return sorted(found, key=lambda f: f.name == 'result.json')
-
 def push(
     home:Path,              # a cell's folder
     remote,                 # where it is put: `Remote`
@@ -189,7 +182,8 @@ def push(
     "Put a cell in place of what is there; raises `ConnectionError` where the cell is no longer ours"
     def check():
         if not holds(): raise ConnectionError(f"{remote.address} is somebody else's by now")
-    files = visible(home)
+    found = [f for f in sorted(home.iterdir()) if f.is_file() and f.name[0] != '.']
+    files = sorted(found, key=lambda f: f.name == 'result.json')
     after = (home/'result.json').read_bytes() if (home/'result.json').is_file() else b''
     is_new = not failed and after not in (b'', remote.read('result.json'))
     if not is_new: files = [f for f in files if f.name in FAILURE]          # of a copy that may lack the others

@@ -7,7 +7,6 @@ __all__ = ['Look']
 
 # %% ../nbs/87_state.ipynb #da69ed09
 import dataclasses, functools, os, stat, time
-from pathlib import Path
 
 import pandas as pd
 from fastcore.basics import patch
@@ -72,7 +71,7 @@ def logged(self:Study,
     t:Task    # any cell
 )->dict|None: # of `rows`
     "What log.csv says of a cell"
-    return self.rows().get(f'{t.kind}/{t.cell}')
+    return self.rows().get(t.path)
 
 # %% ../nbs/87_state.ipynb #96edf4f3
 class Look:
@@ -95,7 +94,7 @@ class Look:
         "See `Study.weights_hash`"
         if t.cell in self.hashes: return self.hashes[t.cell]
         r = self.study.facts(t)
-        row = None if r else self.rows.get(f'{t.kind}/{t.cell}')
+        row = None if r else self.rows.get(t.path)
         sha = None
         if r: sha = r.sha if r.status == 'done' else None
         elif row and row['status'] == 'done' and not pd.isna(row['weights_sha256']): sha = row['weights_sha256']
@@ -120,7 +119,7 @@ class Look:
         "How a train cell has ended, its result outdated or known from the log alone or not; or else its state"
         if t.cell not in self.trainings:
             state,_ = self.state(t)
-            if state == 'logged': state = self.rows[f'{t.kind}/{t.cell}']['status']
+            if state == 'logged': state = self.rows[t.path]['status']
             if state == 'outdated': state = self.study.facts(t).status
             self.trainings[t.cell] = state
         return self.trainings[t.cell]
@@ -142,7 +141,7 @@ class Look:
         if error and error['key'] == key:
             lines = f"{error['ename']}: {error['evalue']}".strip().splitlines() or ['']
             return 'failed', lines[0][:200]
-        row = self.rows.get(f'{t.kind}/{t.cell}')
+        row = self.rows.get(t.path)
         if row and not there and (not t.needs or row['weights_sha256'] == self.weights(t.needs)):
             return 'logged', 'its files are not on this machine'
         if key is None: return 'waiting', 'for its training'
@@ -206,7 +205,7 @@ def has_weights(self:Study,
     "Are its weights there, and those that its result speaks of?"
     file = t.out/'weights.safetensors'
     here = file.is_file() and hash_once(file) == self.weights_hash(t)
-    return here or self.mirror.has_weights(f'train/{t.cell}')
+    return here or self.mirror.has_weights(t.path)
 
 # %% ../nbs/87_state.ipynb #f76005a4
 @patch
@@ -273,12 +272,12 @@ def is_saved(self:Study)->bool:
 @patch
 def left_out(self:Study)->list[str]: # paths in the folder
     "Cells that are finished, in the folder or its log, and that this plan does not have, or has with other parameters"
-    plan = {f'{t.kind}/{t.cell}': t for t in self.tasks()}
+    plan = {t.path: t for t in self.tasks()}
     rows = self.rows()
     changed = []
     if (self.folder/'study.json').exists() and not self.is_saved():
         for u in Study.load(self.folder).tasks():
-            p = f'{u.kind}/{u.cell}'
+            p = u.path
             if p not in plan or jsonable(plan[p].params) != jsonable(u.params): changed.append(p)
     # with other settings: somebody has edited study.json
     otherwise = [p for p,t in plan.items() if p in rows and self.is_made_so(t) is False]

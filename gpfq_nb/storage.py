@@ -225,6 +225,12 @@ class Mirror:
         try: send_cell(self.folder/cell, Remote(self.home(cell)), lease.holds)
         finally: lease.give_back()
 
+    def send_failure(self,
+        cell:str # that nobody runs any more
+    )->None:
+        "Put the record of a failure there"
+        if self.address: push(self.folder/cell, Remote(self.home(cell)), failed=True)
+
     def send(self)->None:
         "Put there what belongs to the study as a whole: settings, log, figures, report"
         if not self.address: return

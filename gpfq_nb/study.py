@@ -129,6 +129,9 @@ class Task:
     params:dict    # of its notebook
     needs:'Task'=None # the train cell whose weights it reads
 
+    @property
+    def path(self)->str: return f'{self.kind}/{self.cell}'      # its folder as seen from the study's
+
 # %% ../nbs/86_study.ipynb #9ae2db9d
 @patch
 def train_tasks(self:Study)->list[Task]:
@@ -266,11 +269,9 @@ def check(self:Study)->None:
 def settings(self:Study)->dict:
     "What study.json says of it"
     settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != 'root'}
-    home = self.folder.resolve()
     own = self.templates and (self.folder/self.templates).resolve()
-    if own and own.is_relative_to(home):                        # they move with the study
-        settings['templates'] = own.relative_to(home).as_posix()
-    return settings
+    if not own or not own.is_relative_to(self.folder.resolve()): return settings
+    return settings | dict(templates=own.relative_to(self.folder.resolve()).as_posix())     # they move with the study
 
 # %% ../nbs/86_study.ipynb #6d3507ab
 @patch
@@ -289,7 +290,8 @@ def load(cls:Study,
     place.fetch()
     file = place.folder/'study.json'
     if not file.is_file():
-        raise FileNotFoundError(f"no study.json in {file.parent}: expected the folder of a study, such as runs/digits")
+        where = place.address or file.parent
+        raise FileNotFoundError(f"no study.json in {where}: expected the folder of a study, such as runs/digits")
     s = with_former(read_json(file))
     if not isinstance(s, dict): raise ValueError(f"{file} holds a {type(s).__name__}: expected the settings of a study")
     unknown = set(s) - {f.name for f in dataclasses.fields(cls)}

@@ -37,7 +37,7 @@ def log(self:Study,
     "The study's log, also written to log.csv and Quantization_Log.csv"
     file = self.folder/'log.csv'
     drop = set(drop)
-    results = [t for t in self.tasks() if f'{t.kind}/{t.cell}' not in drop and os.path.exists(f'{t.out}/result.json')]
+    results = [t for t in self.tasks() if t.path not in drop and os.path.exists(f'{t.out}/result.json')]
     torn = file.is_file() and is_log(file) and not self.rows() and len(file.read_bytes().splitlines()) > 1
     if torn and not results: read_csv_log(file)                 # says what is wrong with it
     if torn:

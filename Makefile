@@ -52,7 +52,10 @@ dockercheck: ## the Dockerfile's steps without Docker, in a scratch environment
 	@$(PYTHON) tools/check_dockerfile.py
 
 # Once per change of what the environment is made from. torch comes by its pin alone: other versions bring gigabytes of CUDA.
-# Modules are compiled when they are first imported: most never are.
+# Modules are compiled when they are first imported, most never are; and a study starts many processes, so that what is
+# compiled has to be kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 $(CORE): settings.ini setup.py pyproject.toml constraints.txt
 	@echo "Making the environment in $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 from .data import cache_dir
 from .execute import finished
 from .files import atomic_write, read_json, write_json
-from .leases import is_address, take
+from .leases import NAME, is_address, take
 from .result import SMALL, pull, push
 
 # %% ../nbs/85_storage.ipynb #dd998b3e
@@ -239,6 +239,14 @@ class Mirror:
             if f.is_dir() or where.parts[0] in CELLS or f.suffix == '.log': continue
             if any(p[0] == '.' for p in where.parts): continue
             Remote(f'{self.address}/{where.parent.as_posix()}'.removesuffix('/.')).write(f.name, f.read_bytes())
+
+    def tidy(self)->None:
+        "Remove the leases there of processes of this machine that have ended"
+        if not self.address: return
+        fs,path = store_of(self.address)
+        with asking(self.address): found = [n[len(path)+1:].rpartition('/') for n in fs.find(path)]
+        for cell in {cell for cell,_,name in found if NAME.fullmatch(name)}:
+            if lease := take(self.home(cell)): lease.give_back()
 
     def begun(self)->set[str]: # such as train/lr=1e-03
         "The cells that something is there of"

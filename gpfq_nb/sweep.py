@@ -72,6 +72,7 @@ def clear(
 def tidy(self:Study)->None:
     "Finish interrupted moves, and remove what killed processes have left"
     sweep_scratch()
+    self.mirror.tidy()
     for d in (self.folder, self.folder/'figures'):
         if d.is_dir(): clear(d)
     for t in self.tasks():

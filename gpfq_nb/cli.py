@@ -239,6 +239,8 @@ def sweep_options(parser)->None:
     add_option(parser, 'output', 'dask',
         "what runs the cells: a scheduler of Dask's, such as tcp://host:8786; or local, or local:4, for Dask's "
         "workers on this machine", metavar='ADDRESS')
+    add_option(parser, 'output', 'mlflow', "where each result is logged, too: MLflow's server, such as "
+        "http://host:5000, or a folder, such as file:/path", metavar='URI')
     add_switch(parser, 'output', 'no_retry', "leave alone what failed before")
     add_switch(parser, 'output', 'rerun', "run anew what is known from log.csv alone, what is outdated, and trainings "
         "whose weights are gone")
@@ -280,7 +282,7 @@ def gpfq_sweep(o):
     if o.resume: s = Study.load(o.resume)
     else: s = make_study(o.study, o.name, o.variants, train | on, quantize | on, root=o.root, **settings)
     status = s.run(workers=o.workers, retry=not o.no_retry, progress=not o.quiet, rerun=o.rerun, force=o.force,
-        cluster=o.dask)
+        cluster=o.dask, mlflow=o.mlflow)
     page = s.report()
     say(sweep_summary(s, status))
     bad = status[status.state == 'failed']

@@ -46,9 +46,11 @@ class Loop:
         waiting:list,       # cells, in the order to run them
         engine,             # see `Pool` and `Dask`
         timeout:float=None, # seconds that one cell of a notebook may take
-        progress:bool=True  # a bar, and a line for every cell that ends?
+        progress:bool=True, # a bar, and a line for every cell that ends?
+        on_end=None         # called with each cell that has ended, here or elsewhere
     ):
         self.study,self.engine,self.timeout,self.progress = study,engine,timeout,progress
+        self.on_end = on_end
         tasks = study.tasks()
         self.total = len(tasks)
         self.readers = {}                           # folder of a training -> cells that read its weights
@@ -93,6 +95,7 @@ class Loop:
         self.times.append((self.began, time.monotonic()))
         self.failures += self.study.state(t)[0] not in ('done', 'diverged')
         if self.progress: say(self.study.line(t), write=tqdm.write)
+        if self.on_end: self.on_end(t)
         self.leave(t)
         for c in self.readers.get(t.out, ()):
             if c.out in self.open or self.study.state(c)[0] != 'outdated': continue

@@ -26,6 +26,7 @@ from .store import check_writable
 from .storage import check_store
 from .study import Study, Task
 from .tables import gc_paused
+from .tracking import check_mlflow, tracked
 from .workers import Workers, cores
 
 # %% ../nbs/90_sweep.ipynb #327e9d46
@@ -94,13 +95,15 @@ def run(self:Study,
     timeout:float=None,     # seconds that one cell of a notebook may take
     rerun:bool=False,       # run again what the log alone knows, what is outdated, and trainings whose weights are gone
     force:bool=False,       # drop finished cells that the plan lacks from the log; run anew those with other settings
-    cluster=None            # of Dask: 'tcp://host:8786', 'local', 'local:4', a cluster or a Client
+    cluster=None,           # of Dask: 'tcp://host:8786', 'local', 'local:4', a cluster or a Client
+    mlflow:str=None         # where each result is logged, too: 'http://host:5000', 'file:/path'
 )->pd.DataFrame:            # `status()`
     """Run every cell that is not done.
 
     Raises first if settings, data or folder are not what they should be; `EngineGone` when the cluster has gone."""
     if workers is not None: whole('workers', workers, 1)
     check_cluster(cluster)
+    check_mlflow(mlflow)
     if cluster is not None and executor is not None:
         raise ValueError("both executor and cluster are given: leave one of them out")
     if self.mirror.address: check_store(self.root)
@@ -117,12 +120,13 @@ def run(self:Study,
         self.mirror.send()
     waiting = self.todo(retry, rerun, force)
     self.notes = {}     # (kind, cell) -> why it failed, where that could not be recorded
-    try:
-        if waiting: self._run(waiting, executor, cluster, workers, timeout, progress)
-    except EngineGone:
-        self.keep_log()
-        raise
-    if waiting: self.keep_log()
+    with tracked(self, mlflow, progress) as on_end:
+        try:
+            if waiting: self._run(waiting, executor, cluster, workers, timeout, progress, on_end)
+        except EngineGone:
+            self.keep_log()
+            raise
+        if waiting: self.keep_log()
     return self.status()
 
 @patch
@@ -134,13 +138,13 @@ def keep_log(self:Study)->None:
         self.mirror.send()
 
 @patch
-def _run(self:Study, waiting, executor, cluster, workers, timeout, progress):
+def _run(self:Study, waiting, executor, cluster, workers, timeout, progress, on_end):
     "Run cells on whatever runs them"
     n = min(workers or cores(), len(waiting))
     if cluster is not None: engine = Dask(cluster, self.folder, workers)
     elif executor is None: engine = Pool(Workers(n, self.folder/'workers.log'), n)
     else: engine = Pool(executor, n if workers else len(waiting), bool(workers))
-    try: Loop(self, waiting, engine, timeout, progress).run()
+    try: Loop(self, waiting, engine, timeout, progress, on_end).run()
     finally: engine.close()
 
 # %% ../nbs/90_sweep.ipynb #27f4bbcf

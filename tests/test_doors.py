@@ -525,6 +525,7 @@ SWEEP = { # options: words of the answer
     '--name new --workers 0': ['workers', '0'],
     '--name new --dask nowhere': ['nowhere', 'tcp://host:8786'],
     '--name new --dask local:0': ['local:0', 'local:N'],
+    '--name new --mlflow ftp://host': ['ftp://host', 'http:'],
     '--name new --epochs 0': ['epochs', '0'],
     '--name new --schedule step': ['milestones'],
     '--name new --stem cifar100': ['cifar100'],

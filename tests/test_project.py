@@ -1,8 +1,8 @@
 "The project around the notebooks: what is packaged, what the README promises, what must not be committed."
 import ast, json, os, re, shutil, subprocess, sys, tarfile, zipfile
-from importlib.metadata import entry_points
+from importlib.metadata import distribution, entry_points
 from pathlib import Path
-import pytest
+import pytest, yaml
 from nbdev.config import get_config
 from packaging.requirements import Requirement
 from conftest import git
@@ -33,7 +33,9 @@ def test_wheel_carries_modules_and_templates(dist):
 
 def test_sdist_carries_what_the_build_reads(dist):
     names = {n.partition('/')[2] for n in tarfile.open(*dist.glob('*.tar.gz')).getnames()}
-    assert {'settings.ini','README.md','LICENSE','setup.py',*(f'nbs/cells/{t}' for t in templates)} <= names
+    assert {'settings.ini','README.md','LICENSE','setup.py','pyproject.toml',*(f'nbs/cells/{t}' for t in templates)} <= names
+    assert {'constraints.txt','CHANGELOG.md','CITATION.cff','CONTRIBUTING.md'} <= names
+    assert not [n for n in names if re.match(r'nbs/(?!cells)|runs/', n)]
 
 def test_installed_wheel_finds_its_templates(dist, tmp_path):
     subprocess.run([sys.executable,'-m','pip','install','-qq','--no-index','--no-deps','--target',tmp_path,*dist.glob('*.whl')], check=True)
@@ -53,8 +55,35 @@ def test_pins_are_plain_and_within_the_declared_ranges():
     rows = [l for l in (root/'constraints.txt').read_text().splitlines() if l[0]!='#']
     assert not [r for r in rows if not re.fullmatch(r'[\w.-]+==[\w.]+', r)]
     pins = {re.sub('[-_.]+', '-', n).lower(): v for n,v in (r.split('==') for r in rows)}
-    for r in map(Requirement, f'{cfg.requirements} {cfg.dev_requirements} {cfg.timm_requirements}'.split()):
+    for r in map(Requirement, f'{cfg.requirements} {cfg.dev_requirements} {cfg.timm_requirements} {cfg.mlflow_requirements}'.split()):
         assert r.specifier.contains(pins[re.sub('[-_.]+', '-', r.name).lower()]), r
+
+def test_extras_are_in_the_development_environment():
+    "All but those of other people's quantizers, which want an older setuptools"
+    metadata = distribution(lib.name).requires
+    def names(extra): return {Requirement(r).name for r in metadata if f'extra == "{extra}"' in r}
+    extras = {k.removesuffix('_requirements') for k in cfg.d if k.endswith('_requirements')} - {'dev','runtime','peers'}
+    assert not [e for e in extras if not names(e) or not names(e) <= names('dev')]
+
+# -- what is said of it elsewhere
+
+def test_citation():
+    "The keys that version 1.2.0 of the format requires, and the version of settings.ini"
+    c = yaml.safe_load((root/'CITATION.cff').read_text())
+    assert c['cff-version']=='1.2.0' and {'message','title','authors'} <= set(c)
+    assert str(c['version'])==cfg.version and c['license']=='Apache-2.0' and c['type']=='software'
+    assert [a['name'] for a in c['authors']]==[cfg.author]
+    for r in c['references']:
+        assert {'type','title','authors','year'} <= set(r) and all({'family-names','given-names'} <= set(a) for a in r['authors'])
+        assert r['title'] in readme and all(a['family-names'] in readme for a in r['authors'])
+
+def test_changelog_has_a_part_for_the_version():
+    "Versions in the form of Keep a Changelog; what is not released yet stands first, under the version to come"
+    text = (root/'CHANGELOG.md').read_text()
+    versions = re.findall(r'^## \[(.+?)\]', text, flags=re.M)
+    assert versions[0]=='Unreleased' and (cfg.version in versions or f'{cfg.version}, not released yet' in text)
+    kinds = set(re.findall(r'^### (.+)', text, flags=re.M))
+    assert kinds and kinds <= {'Added','Changed','Deprecated','Removed','Fixed','Security'}
 
 # -- README
 

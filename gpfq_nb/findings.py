@@ -196,7 +196,7 @@ def seeds_sentence(
     images = sorted(q.n_test.dropna().unique())
     runs = sorted(drops.groupby(['variant', 'bits', 'lr'], dropna=False).size().unique())
     calib = sorted(drops.runs.unique())
-    def span(v): return f'{v[0]:g}' if len(v) == 1 else f'{v[0]:g} to {v[-1]:g}'
+    def span(v): return f'{v[0]:,}' if len(v) == 1 else f'{v[0]:,} to {v[-1]:,}'
     where = f' on {span(images)} test images' if images else ''
     spread = '± is the standard deviation over them' if runs[-1] > 1 else 'so that no spread between them is known'
     def several(what, v): return f'{span(v)} {what}' + ('' if v == [1] else 's')
@@ -209,10 +209,12 @@ def left_sentence(
 )->str:
     "What was not run"
     counts = states.value_counts()
-    left = counts.drop(['done', 'diverged', 'logged'], errors='ignore')
-    if not len(left): return f'All {len(states)} cells of the study have ended.'
+    left = counts.drop(['done', 'diverged', 'logged', 'outdated'], errors='ignore')
+    old = counts.get('outdated', 0)
     told = ', '.join(f'{n} {state}' for state,n in left.items())
-    return f'{left.sum()} of {len(states)} cells are not done: {told}.'
+    said = f'{left.sum()} of {len(states)} cells are not done: {told}.' if told else ''
+    if not told: said = f'All {len(states)} cells of the study have ended.'
+    return said + (f' {old} are of other settings, notebooks or versions than the plan has now.' if old else '')
 
 # %% ../nbs/83a_findings.ipynb #dfca250a
 def answers(

@@ -105,7 +105,8 @@ table {border-collapse: collapse; border: 0; margin: .6em 0 1.2em;
 table {display: block; max-width: 100%%; overflow-x: auto}
 th, td {padding: .25em .7em; text-align: right; border: 0; border-bottom: 1px solid #eee; white-space: nowrap}
 th {color: #555; font-weight: 600}
-td:first-child, tbody th {text-align: left} pre {font-size: 12.5px; overflow-x: auto}
+td:first-child, tbody th {text-align: left} td:nth-child(2):last-child {text-align: left; white-space: normal}
+pre {font-size: 12.5px; overflow-x: auto}
 nav ol {columns: 14em; padding-left: 1.6em; margin: 1em 0} summary {cursor: pointer; color: #0072b2}
 @media print {nav {display: none}}
 </style></head><body>

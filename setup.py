@@ -16,8 +16,8 @@ setup(
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': [r for kind in ('dev','timm','onnx','runtime','dask','s3','mlflow') for r in cfg[f'{kind}_requirements'].split()],
-                    **{kind: cfg[f'{kind}_requirements'].split() for kind in ('timm','onnx','peers','dask','s3','mlflow')}},
+    extras_require={'dev': [r for kind in ('dev','timm','onnx','runtime','dask','s3','page','mlflow') for r in cfg[f'{kind}_requirements'].split()],
+                    **{kind: cfg[f'{kind}_requirements'].split() for kind in ('timm','onnx','peers','dask','s3','page','mlflow')}},
     # the notebooks that papermill runs travel inside the package, from the one place where they are written
     packages=[lib, f'{lib}.cells'], package_dir={f'{lib}.cells': 'nbs/cells'}, package_data={f'{lib}.cells': ['*.ipynb']},
     entry_points={'console_scripts': cfg['console_scripts'].splitlines(), 'nbdev': [f'{lib}={lib}._modidx:d']})

@@ -1,4 +1,5 @@
-import signal, subprocess
+import shutil, signal, subprocess
+from contextlib import closing
 from pathlib import Path
 import pytest
 
@@ -27,3 +28,11 @@ def files():
     listed = git('ls-files','-co','--exclude-standard','-z')
     names = listed.split('\0') if listed else (str(p.relative_to(root)) for p in root.rglob('[!.]*'))
     return sorted(p for n in names if n and (p := root/n).is_file())
+
+@pytest.fixture(scope='session')
+def chromium():
+    "A headless Chromium"
+    playwright = pytest.importorskip('playwright.sync_api', reason='no package playwright')
+    path = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+    if path is None: pytest.skip('no Chromium: neither chromium, chromium-browser nor google-chrome is a command')
+    with playwright.sync_playwright() as p, closing(p.chromium.launch(executable_path=path, args=['--no-sandbox'])) as browser: yield browser

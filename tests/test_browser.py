@@ -1,12 +1,11 @@
 "The page of `gpfq_try` in headless Chromium: what it shows is what onnxruntime computes, and it asks nobody else."
-import json, shutil, signal, subprocess, sys, threading
-from contextlib import closing
+import shutil, signal, subprocess, sys, threading
 import numpy as np, pytest, torch
 
 onnx = pytest.importorskip('onnx', reason='no package onnx')
 onnxruntime = pytest.importorskip('onnxruntime', reason='no package onnxruntime')
 pytest.importorskip('onnxscript', reason='no package onnxscript')
-playwright = pytest.importorskip('playwright.sync_api', reason='no package playwright')
+pytest.importorskip('playwright.sync_api', reason='no package playwright')
 from gpfq_nb.browser import fetch_runtime, page_server
 from gpfq_nb.data import load_dataset
 from gpfq_nb.models import create_model
@@ -21,13 +20,6 @@ def runtime():
     "onnxruntime-web, from the cache or by npm"
     try: return fetch_runtime()
     except (ValueError, OSError) as e: pytest.skip(str(e))
-
-@pytest.fixture(scope='module')
-def chromium(runtime):
-    "A headless Chromium"
-    path = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if path is None: pytest.skip('no Chromium: neither chromium, chromium-browser nor google-chrome is a command')
-    with playwright.sync_playwright() as p, closing(p.chromium.launch(executable_path=path, args=['--no-sandbox'])) as browser: yield browser
 
 # -- three networks for the digits, and what onnxruntime says of them
 

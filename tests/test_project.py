@@ -55,7 +55,7 @@ def test_pins_are_plain_and_within_the_declared_ranges():
     rows = [l for l in (root/'constraints.txt').read_text().splitlines() if l[0]!='#']
     assert not [r for r in rows if not re.fullmatch(r'[\w.-]+==[\w.]+', r)]
     pins = {re.sub('[-_.]+', '-', n).lower(): v for n,v in (r.split('==') for r in rows)}
-    for r in map(Requirement, f'{cfg.requirements} {cfg.dev_requirements} {cfg.timm_requirements} {cfg.mlflow_requirements}'.split()):
+    for r in map(Requirement, f'{cfg.requirements} {cfg.dev_requirements} {cfg.timm_requirements} {cfg.page_requirements} {cfg.mlflow_requirements}'.split()):
         assert r.specifier.contains(pins[re.sub('[-_.]+', '-', r.name).lower()]), r
 
 def test_extras_are_in_the_development_environment():

@@ -1,4 +1,5 @@
 "Packaging: everything is in settings.ini; this only hands it to setuptools."
+import re
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import setup
@@ -8,9 +9,21 @@ ini = ConfigParser()
 ini.read_string((here/'settings.ini').read_text(encoding='utf-8'))
 cfg,lib = ini['DEFAULT'],ini['DEFAULT']['lib_name']
 
+def described(text, git_url, branch):
+    "A README as a package index shows it: links to files lead to the repository; without a public one they are text"
+    public = '//example.' not in git_url
+    def link(m):
+        bang,shown,to = m.groups()
+        if re.match(r'\w+:|#', to): return m[0]
+        if not public: return '' if bang else shown
+        return f"{bang}[{shown}]({git_url}/{'raw' if bang else 'blob'}/{branch}/{to})"
+    parts = re.split(r'(^```.*?^```)', text, flags=re.M|re.S)       # code stays as it is
+    return ''.join(p if p.startswith('```') else re.sub(r'(!?)\[([^\[\]]*)\]\(([^()\s]+)\)', link, p) for p in parts)
+
+readme = (here/'README.md').read_text(encoding='utf-8')
 setup(
     name=lib, version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'].split(),
-    long_description=(here/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
+    long_description=described(readme, cfg['git_url'], cfg['branch']), long_description_content_type='text/markdown',
     author=cfg['author'], author_email=cfg['author_email'], license='Apache-2.0', license_files=['LICENSE'],
     classifiers=['Development Status :: 3 - Alpha', f"Intended Audience :: {cfg['audience']}",
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],

@@ -219,7 +219,8 @@ def sweep_options(parser)->None:
     add_option(parser, 'study', 'name', "the study's folder is root/name")
     add_option(parser, 'study', 'root', "where studies are kept: a folder, or an address such as s3://bucket/studies",
         default='runs', metavar='FOLDER')
-    add_option(parser, 'study', 'variants', f"ways to quantize: {', '.join(VARIANTS)}", many=True)
+    add_option(parser, 'study', 'variants', f"ways to quantize, some of {', '.join(VARIANTS)}; default: those of the "
+        "built-in study; of one's own default, gpfq and msq", many=True)
     add_own(parser, 'data', 'data', 'model')
     add_own(parser, 'data', 'stem', choices=('imagenet', 'cifar'))
     add_own(parser, 'data', 'num_classes', kind=int)

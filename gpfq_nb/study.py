@@ -97,7 +97,7 @@ class Study:
     seeds:tuple=(0,)             # of training
     bits:tuple=(4,)
     # name -> QuantConfig fields, preset, bits, calib, calib_seeds; lists are grids
-    variants:dict=field(default_factory=lambda: dict(default={}, msq=dict(method='msq')))
+    variants:dict=field(default_factory=lambda: dict(default={}, gpfq=dict(preset='plain'), msq=dict(method='msq')))
     calib:tuple=(512,)           # calibration images
     calib_seeds:tuple=(0,)       # of calibration
     # TrainConfig fields, stem, normalize, ...: parameters of every train cell; lists are grids

@@ -31,6 +31,16 @@ def test_wheel_carries_modules_and_templates(dist):
     assert {f'{lib.name}/cells/{t}' for t in templates} | {rel(m) for m in modules} <= set(names)
     assert not [n for n in names if n.startswith(('nbs/','tests/','tools/'))]
 
+def test_description_of_the_wheel_has_links_that_lead_somewhere(dist):
+    "A package index shows it beside no file of the project"
+    wheel = zipfile.ZipFile(*dist.glob('*.whl'))
+    name = next(n for n in wheel.namelist() if n.endswith('.dist-info/METADATA'))
+    told = wheel.read(name).decode().partition('\n\n')[2]
+    text = re.sub(r'^```.*?^```', '', told, flags=re.M|re.S)
+    links = re.findall(r'\]\(([^)\s]+)\)', text)
+    assert links and not [l for l in links if not l.startswith('https://') or '//example.' in l]
+    assert not re.search(r'(src|href)="(?!https://)', text)
+
 def test_sdist_carries_what_the_build_reads(dist):
     names = {n.partition('/')[2] for n in tarfile.open(*dist.glob('*.tar.gz')).getnames()}
     assert {'settings.ini','README.md','LICENSE','setup.py','pyproject.toml',*(f'nbs/cells/{t}' for t in templates)} <= names

@@ -101,8 +101,8 @@ conf = dict(extensions=['myst_nb','sphinx.ext.mathjax','sphinx-mathjax-offline']
     nb_execution_mode='off', nb_merge_streams=True, myst_enable_extensions=['dollarmath','amsmath'], myst_heading_anchors=3,
     myst_links_external_new_tab=True, suppress_warnings=['myst.header'], exclude_patterns=['attached'],
     nb_code_prompt_show='Imports', nb_code_prompt_hide='Imports', html_static_path=['_static'], html_css_files=['book.css'],
-    html_copy_source=False, html_show_sourcelink=False, html_show_sphinx=False,
-    html_theme_options=dict(use_download_button=False, home_page_in_toc=True, show_toc_level=2, navbar_persistent=[]))
+    html_context=dict(default_mode='auto'), html_favicon='icon.svg', html_copy_source=False, html_show_sourcelink=False, html_show_sphinx=False,
+    nb_ipywidgets_js={}, html_theme_options=dict(use_download_button=False, home_page_in_toc=True, show_toc_level=2, navbar_persistent=[]))
 
 css = '''
 .bd-container .bd-container__inner { max-width: 110rem }                /* room for a line of code */
@@ -114,12 +114,17 @@ div.cell div.cell_input { border-left-color: var(--pst-color-border) }  /* examp
 div.cell.tag_definition div.cell_input { border-left-color: var(--pst-color-primary) }  /* …and what is exported */
 '''
 
+# three levels of a grid; without an icon a browser asks for one, and is told that there is none
+icon = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><path d="M0 4V3h1V2h1V1h2v3z" fill="#36c"/></svg>'
+
 def definitions(source):
     "Public names that a cell defines, methods written with `@patch` as `Class.name`"
     defs = (n for n in ast.parse(source).body if isinstance(n, (ast.FunctionDef,ast.AsyncFunctionDef,ast.ClassDef)))
     return [n for d in defs for n in L(patch_name(d)) if not re.search(r'(^|\.)_', n)]
 
-def only_imports(source): return all(isinstance(n, (ast.Import,ast.ImportFrom)) for n in ast.parse(source).body)
+def only_imports(source):
+    "Whether a cell does nothing but import; one that begins with a magic, such as `%%sh`, does"
+    return source[0]!='%' and all(isinstance(n, (ast.Import,ast.ImportFrom)) for n in ast.parse(source).body)
 
 def label(mod, name):
     "The target of a definition; targets do not tell `Solver` from `solver`"
@@ -201,21 +206,39 @@ def reference(pages, names, src):
         written.append(f'reference/{mod}')
     return written
 
+tutorials = 'photographs','cifar','transformer'     # of nbs/guides, in this order; its other pages are how-tos
 book = {0: 'One layer', 10: 'A network', 34: 'Files and artifacts', 45: 'Data', 55: 'Training', 64: 'Out of the lab',
-    74: 'Before it runs', 79: 'Studies', 94: 'The command line', 'studies': 'Findings', 'benchmarks': 'Benchmarks', 'cells': 'Cells'}
+    74: 'Before it runs', 79: 'Studies', 94: 'The command line', 'cells': 'Cells'}
+findings = {'studies': 'Findings: studies', 'benchmarks': 'Findings: benchmarks'}
 
 def part(page):
-    "The part of the book that a notebook belongs to, by its number or its folder"
-    if page.parent!=nbs: return book[page.parent.name]
-    return book[max(n for n in book if isinstance(n, int) and n<=int(page.name[:2]))]
+    "The part of the site that a notebook belongs to, by its name, its number or its folder"
+    where = page.parent.name
+    if where=='guides': return 'Tutorials' if page.stem in tutorials else 'How-to'
+    if where in findings: return findings[where]
+    if where in book: return f'The book: {book[where]}'
+    return 'The book: ' + book[max(n for n in book if isinstance(n, int) and n<=int(page.name[:2]))]
+
+def order(page):
+    "Tutorials, how-tos, the book, findings; within them as they are numbered, or named"
+    kinds,folders = ['Tutorials','How-to','The book','Findings'],['guides','nbs','cells','studies','benchmarks']
+    kind = part(page).partition(':')[0]
+    return kinds.index(kind),folders.index(page.parent.name),tutorials.index(page.stem) if kind=='Tutorials' else 0
+
 
 def contents(pages, ref):
-    "The sidebar: chapters in order, by part, then the folders of notebooks, then the reference"
+    "The sidebar: tutorials, how-tos, the book by its parts, findings, the reference"
     groups = {}
-    for p in pages:
-        if p!=index: groups.setdefault(part(p), []).append(p.relative_to(nbs).with_suffix('').as_posix())
+    for p in sorted((p for p in pages if p!=index), key=order):
+        groups.setdefault(part(p), []).append(p.relative_to(nbs).with_suffix('').as_posix())
     groups['Reference'] = ref
     return '\n\n'.join('\n'.join(['```{toctree}', ':hidden:', f':caption: {g}', *ps, '```']) for g,ps in groups.items() if ps)
+
+def hush(static):
+    "Have the theme's scripts say nothing on the console, where a reader looks for errors"
+    for f in static.glob('scripts/*.js'):
+        code = f.read_text(encoding='utf-8')
+        f.write_text(code.replace('console.log(', 'void('), encoding='utf-8')
 
 def site(out):
     "Build the site at `out`; the exit status is Sphinx's"
@@ -229,10 +252,12 @@ def site(out):
         first.cells.append(new_markdown_cell(contents(pages, reference(pages, names, src)), id='contents'))
         nbformat.write(first, src/'index.ipynb')
         (src/'_static').mkdir()
+        (src/'icon.svg').write_text(icon)
         (src/'_static'/'book.css').write_text(css.lstrip())
         settings = dict(conf, project=cfg.title, html_title=cfg.title, author=cfg.author, copyright=cfg.copyright)
         (src/'conf.py').write_text('\n'.join(f'{k} = {v!r}' for k,v in settings.items())+'\n')
         bad = main(['-q','-W','--keep-going','-d',f'{t}/doctrees',str(src),f'{t}/html'])
+        hush(Path(t)/'html'/'_static')
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(f'{t}/html', out)
     return bad

@@ -62,8 +62,8 @@ def toy_templates(
     folder = Path(folder)
     common = dict(out='', key='', sleep=0, fail=None, die=None, fell=None, hang=None, data='', model=None, seed=0)
     train = dict(kind='train', lr=1e-3, diverge=None)
-    quantize = dict(kind='quantize', weights='', bits=4, calib=1, calib_seed=0, variant='', preset='default', method=None,
-        percentile=None, skip=None)
+    quantize = dict(kind='quantize', weights='', bits=4, calib=1, calib_seed=0, variant='', preset='default',
+        method=None, percentile=None, skip=None)
     spec = dict(kernelspec=dict(name='python3', display_name='python3', language='python'))
     folder.mkdir(parents=True, exist_ok=True)
     v = nbformat.v4

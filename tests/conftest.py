@@ -16,7 +16,7 @@ def pytest_configure(config):
     config.tree = git('status','--porcelain','-uall')
     signal.signal(signal.SIGINT, signal.default_int_handler)    # a background shell starts us, and so our children, deaf to it
 
-long = '90_sweep', 'test_chaos', 'test_cells', '97_cli'
+long = '90_sweep', 'test_chaos', 'test_readme', 'test_page', 'test_recipes', 'test_cells', '97_cli'
 
 def pytest_collection_modifyitems(items):
     "What takes longest first, so that nobody waits for it in the end; what looks at the tree last"

@@ -206,24 +206,27 @@ def reference(pages, names, src):
         written.append(f'reference/{mod}')
     return written
 
-tutorials = 'photographs','cifar','transformer'     # of nbs/guides, in this order; its other pages are how-tos
+tutorials = 'photographs','cifar','transformer','explore'   # in this order; the other pages of nbs/guides are how-tos
 book = {0: 'One layer', 10: 'A network', 34: 'Files and artifacts', 45: 'Data', 55: 'Training', 64: 'Out of the lab',
-    74: 'Before it runs', 79: 'Studies', 94: 'The command line', 'cells': 'Cells'}
+    74: 'Before it runs', 79: 'Studies', 94: 'The command line', 'around': 'Looking around', 'cells': 'Cells'}
 findings = {'studies': 'Findings: studies', 'benchmarks': 'Findings: benchmarks'}
 
 def part(page):
     "The part of the site that a notebook belongs to, by its name, its number or its folder"
     where = page.parent.name
-    if where=='guides': return 'Tutorials' if page.stem in tutorials else 'How-to'
+    if page.stem in tutorials and where in ('guides','nbs'): return 'Tutorials'
+    if where=='guides': return 'How-to'
     if where in findings: return findings[where]
     if where in book: return f'The book: {book[where]}'
-    return 'The book: ' + book[max(n for n in book if isinstance(n, int) and n<=int(page.name[:2]))]
+    number = re.match(r'\d\d[a-z]?', page.name)[0]
+    return 'The book: ' + book[max((n for n in book if isinstance(n, int) and n<=int(number[:2]))) if number<'98a' or number=='99' else 'around']
 
 def order(page):
     "Tutorials, how-tos, the book, findings; within them as they are numbered, or named"
     kinds,folders = ['Tutorials','How-to','The book','Findings'],['guides','nbs','cells','studies','benchmarks']
     kind = part(page).partition(':')[0]
-    return kinds.index(kind),folders.index(page.parent.name),tutorials.index(page.stem) if kind=='Tutorials' else 0
+    if kind=='Tutorials': return 0,0,tutorials.index(page.stem)
+    return kinds.index(kind),folders.index(page.parent.name),0
 
 
 def contents(pages, ref):

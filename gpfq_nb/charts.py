@@ -30,9 +30,9 @@ SHOWN = ' && '.join(["(bits == -1 || datum.bits == bits)",
 def first_bits(
     networks:pd.DataFrame   # of `Gathered`
 )->float:
-    "The bits to begin with: the fewest of those in which most ways to quantize were tried"
+    "The bits to begin with: the fewest in which there is something to compare, as differences are largest there"
     tried = networks.groupby('bits').label.nunique()
-    return min(tried.index[tried == tried.max()], default=EVERY)
+    return min(tried.index[tried >= min(2, tried.max())], default=EVERY)
 
 # %% ../nbs/99a_charts.ipynb #8b6513b9
 def choices(

@@ -1,6 +1,5 @@
 "The site as `make test` has built it: in headless Chromium it says nothing on the console, and asks nobody else."
-import functools, http.server, re, shutil, threading
-from contextlib import closing
+import functools, http.server, re, threading
 import pytest
 from conftest import root
 
@@ -30,14 +29,6 @@ def address():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f'http://127.0.0.1:{server.server_port}/'
         server.shutdown()
-
-@pytest.fixture(scope='module')
-def chromium():
-    "A headless Chromium"
-    playwright = pytest.importorskip('playwright.sync_api', reason='no package playwright')
-    path = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if path is None: pytest.skip('no Chromium: neither chromium, chromium-browser nor google-chrome is a command')
-    with playwright.sync_playwright() as p, closing(p.chromium.launch(executable_path=path, args=['--no-sandbox'])) as browser: yield browser
 
 @pytest.mark.parametrize('name', SEEN)
 def test_a_page_is_quiet_and_keeps_to_itself(chromium, address, name):

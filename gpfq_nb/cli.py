@@ -46,8 +46,8 @@ TRAINING = tuple(f.name for f in dataclasses.fields(TrainConfig))
 DATA = tuple(f.name for f in dataclasses.fields(DataConfig))
 
 SAVE = ('packed', 'onnx', 'qdq', 'float', 'none')
-SHORT = dict(model='-m', data='-ds', weights='-wf', bits='-b', scalar='-s', percentile='-p', regularizer='-reg',
-    lamb='-l', retain_rate='-rr', skip='-ig', fuse_bn='-f')
+SHORT = dict(model='-m', data='-ds', weights='-wf', bits='-b', calib='-bs', scalar='-s', percentile='-p',
+    regularizer='-reg', lamb='-l', retain_rate='-rr', skip='-ig', fuse_bn='-f')
 
 # %% ../nbs/97_cli.ipynb #2488cc42
 SENTENCES = dict(
@@ -160,7 +160,7 @@ def quantize_options(parser)->None:
     add_own(parser, 'method', 'preset', default='default', choices=('default', 'plain', 'paper'), many=True)
     rest = [n for n in QUANTIZING if n != 'bits']
     add_quantizing(parser, rest, given=False, more=dict(seed="; default: that of --calib-seed"))
-    add_option(parser, 'calibration', 'calib', SENTENCES['calib'], int, 512, short='-bs', many=True)
+    add_own(parser, 'calibration', 'calib', kind=int, many=True, shown="512, or all where there are fewer")
     add_own(parser, 'calibration', 'calib_seed', kind=int, default=0, many=True)
     add_own(parser, 'calibration', 'batch_size', kind=int, default=256)
     add_own(parser, 'calibration', 'augment_calib', kind=bool, default=False)

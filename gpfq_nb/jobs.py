@@ -236,6 +236,7 @@ def save_quantization(
         training=facts.get('training'),
         weights=source,
         config=dataclasses.asdict(res.config),
+        calib=images.calibration_size(p.get('calib')),
         float=float_,
         quantized=quantized,
         quantize_seconds=res.seconds,

@@ -167,7 +167,8 @@ def check_shape(
 )->None:
     "Raise `ValueError` for what are no sizes, or of more numbers than a file holds: memory is not taken for them"
     if shape.dtype != torch.int64 or shape.ndim != 1 or (shape < 0).any():
-        raise ValueError(f"its shape is {shortened(shape.tolist(), 60)} of {shape.dtype}: expected whole numbers from 0")
+        said = shortened(shape.tolist(), 60)
+        raise ValueError(f"its shape is {said} of {shape.dtype}: expected whole numbers from 0")
     most = 8*sum(t.numel()*t.element_size() for t in tensors.values())     # a code takes one bit at least
     if math.prod(shape.tolist()) > most:
         raise ValueError(f"its shape is {shortened(shape.tolist(), 60)}: the file holds {most:,} numbers at most")

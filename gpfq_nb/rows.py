@@ -78,7 +78,7 @@ COLUMNS |= dict(data='string data.name', n_train='Int64 data.n_train', n_test='I
 COLUMNS |= field_columns(DataConfig, 'params')
 COLUMNS |= field_columns(TrainConfig, 'training')
 COLUMNS |= field_columns(QuantConfig, 'config') | dict(bits='Int64 config.bits')
-COLUMNS |= dict(preset='string params.preset', calib='Int64 params.calib', calib_seed='Int64 params.calib_seed',
+COLUMNS |= dict(preset='string params.preset', calib='Int64', calib_seed='Int64 params.calib_seed',
     calib_batch_size='Int64 params.batch_size', augment_calib='boolean params.augment_calib',
     n_levels='Int64 grid.levels', stored_bits='float64 grid.bits')
 for k in ('top1', 'top5'):
@@ -90,7 +90,7 @@ COLUMNS |= dict(float_loss='float64 float.loss', quant_loss='float64 quantized.l
     float_bytes='Int64 bytes.float', packed_bytes='Int64 bytes.packed', onnx_bytes='Int64 bytes.onnx',
     seconds='float64', weights='string', weights_sha256='string weights.sha256', package='string')
 TYPES = {c: spec.split()[0] for c,spec in COLUMNS.items()}    # column -> type
-_FOUND_OUT = ('study', 'path', 'cell', 'stale', 'weights', 'drop_top1', 'drop_top5')     # not looked up
+_FOUND_OUT = ('study', 'path', 'cell', 'stale', 'weights', 'calib', 'drop_top1', 'drop_top5')     # not looked up
 _PLACES = {}    # part of a result, '' for the result itself -> columns, each with its name there
 for c,spec in COLUMNS.items():
     if c in _FOUND_OUT: continue
@@ -140,6 +140,12 @@ def _values(results):
             columns[column] = values
     return columns
 
+# %% ../nbs/80_rows.ipynb #38729a1e
+def _calibration_images(results):
+    "How many images each was calibrated on: as it says, or, from an earlier version, as it was asked for"
+    said = [r.get('calib', (r.get('params') or {}).get('calib')) for r in results]
+    return [v if v is None or type(v) is int else _value(v, 'calib') for v in said]
+
 # %% ../nbs/80_rows.ipynb #560a4e3d
 def result_columns(
     results:list, # of cells
@@ -149,7 +155,7 @@ def result_columns(
     real          # `RealPaths`
 )->dict:          # each of `COLUMNS` -> a value for each cell
     "Results as columns; raises `ValueError` for a value of the wrong type, or a cell that is not in the folder"
-    columns = dict.fromkeys(COLUMNS) | _values(results)
+    columns = dict.fromkeys(COLUMNS) | _values(results) | dict(calib=_calibration_images(results))
     paths = [inside(c, folder) for c in cells]
     if None in paths:
         lost = cells[paths.index(None)]

@@ -21,7 +21,7 @@ from .entries import MAX_CLASSES
 from .files import few, jsonable
 from .models import check_model_name, check_stem, is_weights_name, pick_device, weights_entry, weights_file
 from .onnx import saved_kinds
-from .options import flag, one_of, whole
+from .options import flag, one_of, whole, whole_or_none
 from .recipe import TrainConfig, parse_lr
 from .selection import DataConfig
 from .store import cell_key, hash_of
@@ -125,7 +125,7 @@ def quantize_plan(
     model:str|None=None,    # architecture, where the weights do not say
     stem:str|None=None,     # of torchvision's ResNets, where the weights do not say
     normalize=None,         # where the weights do not say, or to overrule them
-    calib:int=512,          # calibration images
+    calib:int|None=None,    # calibration images; None: 512, or all training images where there are fewer
     calib_seed:int=0,       # which ones
     batch_size:int=256,     # images at a time
     augment_calib:bool=False, # crop and flip them
@@ -139,7 +139,7 @@ def quantize_plan(
     **config                # further fields of `QuantConfig`: bits, method, ...; of `DataConfig`: size, test_limit, ...
 )->JobPlan:
     "A quantization with its settings checked; raises `ValueError`. The weights are not looked for yet"
-    whole('calib', calib, 1)
+    whole_or_none('calib', calib, 1)
     whole('calib_seed', calib_seed)
     whole('batch_size', batch_size, 1)
     flag('augment_calib', augment_calib)

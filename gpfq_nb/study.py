@@ -18,7 +18,7 @@ from .data import data_source
 from .execute import template_params, templates
 from .files import check_name, few, jsonable, read_json, write_json
 from .models import check_model_name, check_origin
-from .options import number, whole
+from .options import number, whole, whole_or_none
 from .recipe import TrainConfig, parse_lr
 from .result import with_former
 from .settings import MAX_CELLS, READING, grid, lr_id, quantize_plan, several, short, suffix
@@ -29,7 +29,7 @@ from .store import check_writable, differences
 
 # %% ../nbs/86_study.ipynb #1a93380e
 # settings that a variant may have values of its own of -> how each is checked
-LISTED = dict(bits=number, calib=partial(whole, least=1), calib_seeds=whole)
+LISTED = dict(bits=number, calib=partial(whole_or_none, least=1), calib_seeds=whole)
 # parameters of cells that the study itself sets: nobody else may
 OWN = dict(train=('out', 'key', 'progress', 'model', 'data', 'lr', 'seed'),
     quantize=('out', 'key', 'progress', 'weights', 'data', 'variant', 'bits', 'calib', 'calib_seed', 'calib_seeds'))
@@ -98,7 +98,7 @@ class Study:
     bits:tuple=(4,)
     # name -> QuantConfig fields, preset, bits, calib, calib_seeds; lists are grids
     variants:dict=field(default_factory=lambda: dict(default={}, gpfq=dict(preset='plain'), msq=dict(method='msq')))
-    calib:tuple=(512,)           # calibration images
+    calib:tuple=(None,)          # calibration images; None: 512, or all training images where there are fewer
     calib_seeds:tuple=(0,)       # of calibration
     # TrainConfig fields, stem, normalize, ...: parameters of every train cell; lists are grids
     train:dict=field(default_factory=dict)

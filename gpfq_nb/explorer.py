@@ -157,10 +157,11 @@ HTML = """
 <div id="controls" class="controls" role="group" aria-label="Controls"></div>
 <ul id="notes"></ul>
 <div class="charts">
-<section><h2>Accuracy lost against learning rate</h2><div id="drop" class="chart"></div></section>
-<section><h2>Accuracy against file size</h2><div id="size" class="chart"></div></section>
+<section><h2>Accuracy lost against learning rate</h2><div id="drop" class="chart" tabindex="0"></div></section>
+<section><h2>Accuracy against file size</h2><div id="size" class="chart" tabindex="0"></div></section>
 </div>
-<p class="hint">A click on a point opens its network, as does its button in the table. Hollow points: the control.</p>
+<p class="hint">A click on a point opens its network, as does its button in the table; with the keyboard, arrows go from
+point to point and Enter opens one. Hollow points: the control.</p>
 <section id="network" aria-labelledby="title" hidden>
 <button id="close" aria-label="Close">✕</button><h2 id="title" tabindex="-1"></h2>
 <dl id="facts"></dl><div id="seeds" class="controls"></div><div id="parts"></div><p id="lacking" class="note"></p>

@@ -39,9 +39,23 @@ async function draw(place, spec, some, values = {}, bind = undefined) {
 function drop(views) {
   for (const v of views.splice(0)) v.finalize();
 }
-const clicked = view => view.addEventListener('click', (event, item) => {
-  if (item?.mark.marktype === 'symbol' && known(item.datum?.id)) open(item.datum.id);
-});
+const opens = item => item?.mark.marktype === 'symbol' && known(item.datum?.id);
+const clicked = view => view.addEventListener('click', (event, item) => { if (opens(item)) open(item.datum.id); });
+// the keyboard on a chart: arrows go from point to point, Enter opens one
+function stepped(place) {
+  const item = p => p.__data__, left = p => p.getBoundingClientRect().left;
+  const points = () => [...place.querySelectorAll('[aria-roledescription=point]')].filter(p => opens(item(p)))
+    .sort((a, b) => left(a) - left(b));
+  place.onkeydown = e => {
+    const all = points(), at = all.indexOf(document.activeElement), by = {ArrowRight: 1, ArrowLeft: -1}[e.key];
+    if (e.key === 'Enter' && at >= 0) open(item(all[at]).datum.id);
+    if (!by || !all.length) return;
+    e.preventDefault();
+    const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(Math.max(at + by, 0), all.length - 1)];
+    next.setAttribute('tabindex', '-1');
+    next.focus();
+  };
+}
 
 // one data set and network
 let group, controls = {}, shown = [], inside = [];
@@ -234,6 +248,7 @@ function close() {
   opener = null;
 }
 
+for (const id of ['drop', 'size']) stepped($(id));
 $('close').onclick = close;
 $('all').onclick = () => { all = true; table(); };
 $('filter').oninput = table;

@@ -1,15 +1,61 @@
-"Every notebook runs from top to bottom; the ones in nbs/cells are papermill's to run."
+"""Every notebook runs from top to bottom, and prints what was saved with it; the ones in nbs/cells are papermill's to run.
+
+What a cell prints, and the tables that it shows, are compared with its saved output but for the numbers: times, and sums
+whose last digits depend on the processor. Figures are not, nor cells that say `#| varies`: what they print depends on
+the machine.
+"""
+import copy, re
 import matplotlib.pyplot as plt, pytest
+from execnb.shell import CaptureShell
+from fastcore.xtras import working_directory
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
-from nbdev.test import test_nb as run_notebook
+from nbdev.frontmatter import FrontmatterProc
+from nbdev.process import NBProcessor
 
 cfg = get_config()
 notebooks = sorted(p for p in nbglob(as_path=True) if p.parent.name!='cells')
+UNSEEN = {'hide', 'include', 'varies'}      # directives of cells that are not compared
+FIGURES = 'image/png', 'image/svg+xml', 'text/markdown', 'application/vnd.jupyter.widget-view+json', 'application/javascript'
+
+def directives(cell): return getattr(cell, 'directives_', None) or {}
+
+def text_of(output):
+    "What one output tells in words; of figures, warnings and progress nothing"
+    if output['output_type']=='stream': return ''.join(output['text']) if output['name']=='stdout' else ''
+    data = output.get('data', {})
+    return '' if any(k in data for k in FIGURES) else ''.join(data.get('text/plain', ''))
+
+def shown(outputs):
+    "What a cell tells, with # for each number and a blank for whatever is between two words"
+    text = ' '.join(text_of(o) for o in outputs)
+    return ' '.join(re.sub(r'-?\d[\d,.]*(e[-+]?\d+)?', '#', text).split())
+
+def run(path, skipped):
+    "Run a notebook; the cells that ran, each with the outputs it was saved with"
+    nb = NBProcessor(path, procs=FrontmatterProc, process=True).nb
+    saved = {c.id: copy.deepcopy(c.get('outputs', [])) for c in nb.cells}
+    def is_left_out(c): return c.cell_type!='code' or directives(c).get('eval:', [''])[0].lower()=='false' or bool(skipped & directives(c).keys())
+    shell = CaptureShell(path)
+    try:
+        with working_directory(path.parent): shell.run_all(nb, exc_stop=True, preproc=is_left_out)
+    except Exception: pytest.fail(f'{path.name}: {shell.prettytb(fname=path)}', pytrace=False)
+    finally: plt.close('all')
+    return [(c, saved[c.id]) for c in nb.cells if not is_left_out(c)]
+
+def test_outputs_are_compared_in_words():
+    printed = [dict(output_type='stream', name='stdout', text=['3 of  4\n', 'right']), dict(output_type='stream', name='stderr', text='!')]
+    assert shown(printed) == '# of # right'
+    table = dict(output_type='execute_result', data={'text/html': '<b>', 'text/plain': 'a b\n0 1.5e-3 2'})
+    figure = dict(output_type='display_data', data={'image/png': 'xx', 'text/plain': '<Figure>'})
+    assert shown([table, figure]) == 'a b # # #' != shown([figure])
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.relative_to(cfg.nbs_path).as_posix())
-def test_notebook(path, request):
-    skip = set(cfg.tst_flags.split()) - ({'slow'} if request.config.getoption('--slow') else set())
-    passed,_ = run_notebook(path.absolute(), skip_flags=skip, basepath=cfg.config_path)
-    plt.close('all')
-    assert passed, f'{path.name}: the failing cell is under "Captured stderr call"'
+def test_notebook(path, request, monkeypatch):
+    skipped = set(cfg.tst_flags.split()) - ({'slow'} if request.config.getoption('--slow') else set())
+    monkeypatch.syspath_prepend(str(cfg.config_path))
+    monkeypatch.setenv('IN_TEST', '1')
+    seen = [(c, was) for c,was in run(path.absolute(), skipped) if not UNSEEN & directives(c).keys()]
+    texts = {c.id: dict(saved=shown(was), now=shown(c.get('outputs', []))) for c,was in seen}
+    other = {i: t for i,t in texts.items() if t['saved']!=t['now']}
+    assert not other, f'{path.name}: saved outputs are not what these cells show now; run them again: {other}'

@@ -170,6 +170,25 @@ def test_it_works_by_keyboard(opened, both):
     assert page.locator('#network').is_hidden()
     assert page.evaluate('document.activeElement.closest("tr").rowIndex') == 4
 
+@pytest.mark.parametrize('chart', ['drop', 'size'])
+def test_points_take_the_keyboard(opened, both, chart):
+    page = opened(both)
+    choose_digits(page)
+    page.focus(f'#{chart}')
+    here = 'document.activeElement.getBoundingClientRect().left'
+    seen = []
+    for _ in range(3):
+        page.keyboard.press('ArrowRight')
+        assert page.evaluate('document.activeElement.ariaRoleDescription') == 'point'
+        seen.append(page.evaluate(here))
+    page.keyboard.press('ArrowLeft')
+    assert seen == sorted(seen) and page.evaluate(here) == seen[1]
+    said = page.evaluate('document.activeElement.ariaLabel')
+    page.keyboard.press('Enter')
+    page.wait_for_selector('#network[data-id]:not([data-id=""])')
+    assert page.inner_text('#title').startswith(re.search('method: ([^;]*)', said)[1])
+    assert float(page.inner_text('#title').rpartition(' ')[2]) == float(re.search('; lr: ([^;]*)', said)[1])
+
 @pytest.mark.parametrize('width', [390, 1280])
 def test_nothing_is_wider_than_the_window(opened, both, width):
     page = opened(both, width)

@@ -130,9 +130,10 @@ def encodings(
         legend=alt.Legend(orient='top', columns=wide, labelLimit=300, symbolFillColor=FAINT, symbolStrokeColor=FAINT))
     studies = list(g.studies)
     dash = alt.StrokeDash('study:N', title='study', scale=alt.Scale(domain=studies), legend=alt.Legend(orient='top'))
-    numbers = [alt.Tooltip(f'{k}:Q', title=title, format=form) for k,title,form in (('drop', 'lost (points)', '.2f'),
-        ('sd', 'sd', '.2f'), ('top1', 'quantized (%)', '.2f'), ('float', 'float (%)', '.2f'), ('kB', 'kB', '.4~g'),
-        ('n', 'runs', 'd'))]
+    told = [('drop', 'lost (points)', '.2f'), ('sd', 'sd', '.2f'), ('top1', 'quantized (%)', '.2f'),
+        ('float', 'float (%)', '.2f'), ('kB', 'kB', '.4~g'), ('n', 'runs', 'd')]
+    if g.networks.kB.isna().all(): told.remove(('kB', 'kB', '.4~g'))
+    numbers = [alt.Tooltip(f'{k}:Q', title=title, format=form) for k,title,form in told]
     names = [('study', 'study'), ('label', 'method'), ('grid', 'grid'), ('bits', 'bits'), ('lr_name', 'lr')]
     tooltip = [alt.Tooltip(f'{k}:N', title=title) for k,title in names] + numbers
     only = dict(strokeDash=dash) if len(studies) > 1 else {}
@@ -166,14 +167,14 @@ def draw_drop(
     zero = alt.condition('datum.value === 0', alt.value(FAINT), alt.value('#e6e6e6'))
     ticks = alt.Axis(values=TICKS, format='~g', gridColor=zero, tickCount=len(TICKS))
     symlog = alt.Scale(type='symlog', constant=1, nice=False, padding=12)
-    y = alt.Y('drop:Q', title='top-1 lost (points)', axis=ticks, scale=symlog)
+    y = alt.Y('drop:Q', title='top-1 lost (points, symmetric log axis)', axis=ticks, scale=symlog)
     light = alt.condition('datum.control', alt.value(.6), alt.value(1))
     line = alt.Chart().mark_line(color=FAINT, strokeWidth=1).encode(x=x, y=y, **e['only'], opacity=light,
         detail=['study:N', 'label:N', 'grid:N', 'bits:N', 'line:N'])
     error = alt.Chart().mark_rule(strokeWidth=1.5, opacity=.7).encode(x=x,
-        y=alt.Y('low:Q', title='top-1 lost (points)'), y2='high:Q', color=e['color'])
+        y=alt.Y('low:Q', title='top-1 lost (points, symmetric log axis)'), y2='high:Q', color=e['color'])
     last = alt.Chart().transform_joinaggregate(last='max(at)', groupby=['study', 'label', 'grid', 'bits', 'line'])
-    last = last.transform_calculate(told="bits == -1 && datum.at == datum.last ? datum.bits : ''")
+    last = last.transform_calculate(told="bits == -1 && datum.at == datum.last && datum.drop > .8 ? datum.bits : ''")
     bits = last.mark_text(align='left', dx=8, color=INK, fontSize=11).encode(x=x, y=y, text='told:N')
     points = point_marks(e, x, y)
     chart = alt.layer(line, error, points, bits, data=chart_rows(g), width=640, height=330)

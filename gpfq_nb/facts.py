@@ -32,15 +32,18 @@ GRIDS = dict(
 def _grid(row)->str:
     "The grid of a variant"
     steps = 'a step for each channel' if row.granularity == 'channel' else 'one step for each layer'
-    quantile = 'the largest weight' if row.percentile == 1 else f'the {row.percentile:g} quantile of |w|'
+    largest = ('largest weight', 'largest weights')
+    quantile = (f'{row.percentile:g} quantile of |w|', f'{row.percentile:g} quantiles of |w|')
+    one,many = largest if row.percentile == 1 else quantile
+    reach = f'the {one}' if row.granularity == 'channel' else f"the mean of its neurons' {many}"
     times = '' if row.scalar == 1 else f'{row.scalar:g} times '
-    return f'{GRIDS[row.levels]}, {steps}, reaching to {times}{quantile}'
+    return f'{GRIDS[row.levels]}, {steps}, reaching to {times}{reach}'
 
 def _solver(row, config)->list[str]:
     "What is done beyond the method itself"
     said = []
     work = config.work()
-    if config.search: said.append('steps searched and refitted')
+    if config.search: said.append('steps searched')
     if config.beams: said.append(f'the best {work.beam} paths kept')
     if work.sweeps: said.append(f'then coordinate descent, {work.sweeps} sweeps at most')
     targets = dict(corrected='corrected for quantized inputs', shortcut='corrected for quantized inputs and shortcuts')

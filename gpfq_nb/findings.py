@@ -36,6 +36,7 @@ class Interval(NamedTuple):
     low:float       # NaN: cannot be told
     high:float
     n:int           # networks
+    more:int=0      # networks whose own difference has the sign of the mean, where each has one
 
     @property
     def sure(self)->bool:
@@ -83,9 +84,11 @@ def variant_difference(
     both = t[[variant, other]].dropna()
     more = both[other] - both[variant]
     if not len(more): return None
-    if len(more) < 2 or more.std() == 0: return Interval(more.mean(), float('nan'), float('nan'), len(more))
+    mean = more.mean()
+    alike = int((more*mean > 0).sum())
+    if len(more) < 2 or more.std() == 0: return Interval(mean, float('nan'), float('nan'), len(more), alike)
     found = ttest_rel(both[other], both[variant]).confidence_interval(LEVEL)
-    return Interval(more.mean(), found.low, found.high, len(more))
+    return Interval(mean, found.low, found.high, len(more), alike)
 
 # %% ../nbs/83a_findings.ipynb #ea51dfe9
 def main_variant(
@@ -129,6 +132,8 @@ def cost_sentence(
     t = drops[(drops.variant == variant) & (drops.bits == bits)]
     rates = {lr: g for lr,g in t.groupby('lr', dropna=False)}
     order = sorted(rates, key=lambda lr: rates[lr]['drop'].mean())
+    most = max(abs(rates[lr]['drop'].mean()) for lr in order)
+    if most < .05: return f'At {_widths([bits])}, {variant} changes accuracy by {most:.2f} points at most, on average.'
     what = f'At {_widths([bits])}, {variant} loses'
     told = {lr: f'{_with_sd(rates[lr])} points at learning rate {lr_label(lr)}' for lr in order}
     if len(order) == 1: return f'{what} {told[order[0]]}.'
@@ -142,13 +147,14 @@ def rates_sentence(
     "Where learning rates differ beyond their seeds"
     t = drops[drops.variant == variant]
     if t.lr.nunique() < 2: return ''
-    few = t.groupby(['lr', 'bits']).size().min() < 2
+    runs = t.groupby(['lr', 'bits']).size()
     widths = sorted(t.bits.unique())
     found = {b: rate_differences(drops, variant, b) for b in widths}
     sure = {b: [(p, i) for p,i in pairs.items() if i.sure] for b,pairs in found.items()}
-    if few and not any(sure.values()):
-        return ('Whether learning rates differ cannot be told: that takes two training runs of each, and some have '
-            'one. What differs here are these networks.')
+    if runs.min() < 2 and not any(sure.values()):
+        those = 'there is one' if runs.max() < 2 else 'some have one'
+        return (f'Whether learning rates differ cannot be told: that takes two training runs of each, and {those}. '
+            'What differs here are these networks.')
     unsure = [b for b in widths if not sure[b]]
     told = []
     for b in widths:
@@ -159,6 +165,15 @@ def rates_sentence(
     text = f"Learning rates differ beyond their training seeds: {'; '.join(told)}." if told else ''
     rest = f"At {_widths(unsure)} no two learning rates can be told apart." if unsure else ''
     return ' '.join(filter(None, (text, rest)))
+
+# %% ../nbs/83a_findings.ipynb #643044cd
+def _unsure(i, variant, other, bits)->str:
+    "A difference that does not carry beyond the networks that it was seen on"
+    if i.mean < 0: variant,other = other,variant
+    what = f'At {_widths([bits])} {other} loses more than {variant} on {i.more} of {i.n} networks, '
+    what += f'{abs(i.mean):.2f} points on average'
+    if i.low != i.low: return what + ': of other networks that tells nothing.'
+    return what + f': too little to say so of other networks (95 % interval of the difference {i.low:.2f} to {i.high:.2f}).'
 
 # %% ../nbs/83a_findings.ipynb #268b0b10
 def others_sentence(
@@ -178,13 +193,9 @@ def others_sentence(
     text = f"{variant} loses less than {other}, by {', '.join(better)}." if better else ''
     other_way = f"It loses more, by {', '.join(worse)}." if worse and better else ''
     if worse and not better: other_way = f"{variant} loses more than {other}, by {', '.join(worse)}."
-    rest = ''
-    if unsure:
-        i = found[unsure[0]]
-        rest = (f'At {_widths(unsure)} {variant} and {other} cannot be told apart on these networks: at '
-            f'{_widths(unsure[:1])} {other} loses {signed_points(i.mean)} points more on average'
-            + (f' ({_from_to(i)}; {i.n} networks).' if i.low == i.low else '.'))
-    return ' '.join(filter(None, (text, other_way, rest)))
+    first = _unsure(found[unsure[0]], variant, other, unsure[0]) if unsure else ''
+    others = f'At {_widths(unsure[1:])} the two cannot be told apart, either.' if unsure[1:] else ''
+    return ' '.join(filter(None, (text, other_way, first, others)))
 
 # %% ../nbs/83a_findings.ipynb #d2b06f3b
 def seeds_sentence(

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from .captions import alt_text, caption
-from .picture import legend_key, lr_color, panels, styled
+from .picture import legend_key, lr_color, lr_label, panels, styled
 
 # %% ../nbs/81a_histograms.ipynb #a35a2ff8
 MAX_BINS = 4096
@@ -67,11 +67,14 @@ def panel_title(
     why = _said(h, 'why')
     bits = next((b for b in (_said(h, 'layer_bits'), _said(h, 'bits')) if b is not None), None)
     levels = _said(h, 'levels') or levels
-    layer = h.layer.iloc[0] + (f': {why}' if why else '')
+    rate = _said(h, 'lr')
+    at = f', lr {lr_label(rate)}' if rate is not None else ''
+    layer = h.layer.iloc[0] + at + (f': {why}' if why else '')
     width = f'{float(bits):.3g} bits' if bits is not None else ''
     count = f'{int(levels)} levels' if levels else ''
     grid = ', '.join(filter(None, [label or _said(h, 'variant'), width, count]))
-    return '\n'.join(filter(None, [textwrap.fill(layer, 44), grid]))
+    turned = 'turned around in some neurons' if levels and (h.what == 'grid').sum() > levels else ''
+    return '\n'.join(textwrap.fill(line, 40) for line in filter(None, [layer, grid, turned]))
 
 # %% ../nbs/81a_histograms.ipynb #635a3197
 def _rows_of(hist):

@@ -231,7 +231,7 @@ def grid_text(
     if len(steps) == 1: return f'{grid.levels} levels, step {size.item():.3g}'
     turned = int((steps < 0).sum())
     told = f'{grid.levels} levels, steps {size.min().item():.3g} to {size.max().item():.3g}'
-    return told + (f', {turned} of {neurons} turned around' if turned else '')
+    return told + (f'; turned around in {turned} of {neurons} neurons' if turned else '')
 
 # %% ../nbs/98e_look.ipynb #40590563
 def coarser(
@@ -270,14 +270,15 @@ MOST_NAMES = 12     # of layers below an axis
 
 def draw_errors(
     ax,
-    seen:Look
+    seen:Look,
+    top:float=None  # of the axis; None: as high as the bars
 )->None:
     "The relative errors of all layers, from input to output, with the chosen one marked"
     names = list(seen.errors.index)
     colors = [AFTER if n == seen.layer else '#b8b8b8' for n in names]
     ax.bar(range(len(names)), seen.errors, .75, color=colors)
-    title = f"relative error of each layer's outputs\n{short_name(seen.layer)}: {seen.error:.2g}"
-    ax.set(title=title, ylim=(0, None))
+    title = f"relative error of each layer's outputs\n{short_name(seen.layer)}: {seen.error:#.2g}"
+    ax.set(title=title, ylim=(0, top))
     ax.tick_params(axis='x', length=0)
     if len(names) > MOST_NAMES: ax.set_xlabel('layer, from input to output')
     else: ax.set_xticks(range(len(names)), [short_name(n, 20) for n in names], rotation=30 if len(names) > 5 else 0)
@@ -285,12 +286,13 @@ def draw_errors(
 # %% ../nbs/98e_look.ipynb #912acce1
 @styled
 def plot_look(
-    seen:Look
+    seen:Look,
+    top:float=None  # of the errors' axis, to compare figures; None: as high as the bars
 )->Figure:
     "Weights and grid of a layer, the errors of all, and what became of the accuracy"
-    what = f'{seen.sentence}. Weights of {seen.layer}, before and after; errors of all layers, {seen.error:.2g} there'
+    what = f'{seen.sentence}. Weights of {seen.layer}, before and after; errors of all layers, {seen.error:#.2g} there'
     fig,(left,right) = panels(2, height=2.5, sharey=False, alt=what)
     draw_weights(left, seen)
-    draw_errors(right, seen)
+    draw_errors(right, seen, top)
     fig.suptitle(textwrap.fill(seen.sentence, 122), x=.01, ha='left', fontsize=9.5)
     return fig

@@ -109,6 +109,7 @@ td:first-child, tbody th {text-align: left} td:nth-child(2):last-child {text-ali
 pre {font-size: 12.5px; overflow-x: auto}
 nav ol {columns: 14em; padding-left: 1.6em; margin: 1em 0} summary {cursor: pointer; color: #0072b2}
 @media print {nav {display: none}}
+@media (max-width: 600px) {img {max-width: none; width: 640px}}
 </style></head><body>
 %(body)s
 </body></html>

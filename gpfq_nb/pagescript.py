@@ -64,6 +64,7 @@ async function show(i) {
   close();
   drop(shown);
   $('controls').replaceChildren();
+  $('size').closest('section').hidden = !group.charts.size;      // before the other takes its room
   const view = await draw($('drop'), group.charts.drop, group.networks, {}, $('controls'));
   shown.push(view);
   for (const k of page.controls) {
@@ -71,7 +72,6 @@ async function show(i) {
     view.addSignalListener(k, (_, v) => changed(k, v));
   }
   clicked(view);
-  $('size').closest('section').hidden = !group.charts.size;
   if (group.charts.size) {
     const size = await draw($('size'), group.charts.size, group.networks);
     shown.push(size);
@@ -159,10 +159,13 @@ function sort(key) {
 // one network
 let opener = null;
 function facts(n) {
+  const others = group.networks.filter(m => alike(m, n) && known(m.drop));
+  const mean = others.reduce((sum, m) => sum + m.drop, 0)/others.length;
   const told = [
     ['quantized', `${figures(n.top1)} %`], ['float', `${figures(n.float)} %`], ['lost', `${figures(n.drop)} points`],
     ['packed file', known(n.kB) ? `${brief(n.kB)} kB` : ''], ['grid', n.grid],
     ['study', group.studies.length > 1 ? n.study : ''], ['runs', n.n > 1 ? `mean of ${n.n}` : ''],
+    ['all seeds lose', others.length > 1 ? `${figures(mean)} points` : ''],
     ['files', n.where ? make('a', {href: n.where, textContent: 'folder'}) : '']];
   const fact = ([k, v]) => make('div', {}, make('dt', {textContent: k}), make('dd', {}, v));
   return told.filter(([, v]) => v).map(fact);
@@ -231,7 +234,8 @@ async function open(id) {
     const spec = {...page.charts.layers, height: 17*layers.length};
     await part('Layers', spec, both, values, {note, bind: make('div', {className: 'controls'}), after});
   }
-  for (const h of histograms) await part(`Weights of ${h.layer}`, page.charts.histogram, long(h), values);
+  const key = {note: "light: float; dark: quantized, at the grid's levels"};
+  for (const h of histograms) await part(`Weights of ${h.layer}`, page.charts.histogram, long(h), values, key);
   if (training.length) {
     await part('Training: accuracy', page.charts.top1, training, values);
     await part('Training: loss', page.charts.loss, training, values);

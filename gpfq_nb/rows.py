@@ -283,7 +283,8 @@ def points(
 )->str:
     "A fraction in points: `91.30 ± 0.20`"
     if pd.isna(mean): return ''
-    return f'{100*mean:.2f}' + ('' if sd is None or pd.isna(sd) else f' ± {100*sd:.2f}')
+    told = f'{100*mean:.2f}'.replace('-0.00', '0.00')
+    return told + ('' if sd is None or pd.isna(sd) else f' ± {100*sd:.2f}')
 
 # %% ../nbs/80_rows.ipynb #2375bb42
 def summary_table(

@@ -73,7 +73,8 @@ def output(o, name, files):
     if 'text/markdown' in d: return d['text/markdown']
     if 'image/png' in d:
         files[name] = base64.b64decode(d['image/png'])
-        return f'![]({name})'
+        alt = o.get('metadata', {}).get('image/png', {}).get('alt', '')
+        return f'![{alt}]({name})'
     return table(d['text/html']) if 'text/html' in d else fence(d.get('text/plain',''))
 
 def readme():
@@ -100,7 +101,7 @@ def write(files):
 conf = dict(extensions=['myst_nb','sphinx.ext.mathjax','sphinx-mathjax-offline'], html_theme='sphinx_book_theme',
     nb_execution_mode='off', nb_merge_streams=True, myst_enable_extensions=['dollarmath','amsmath'], myst_heading_anchors=3,
     myst_links_external_new_tab=True, suppress_warnings=['myst.header'], exclude_patterns=['attached'],
-    nb_code_prompt_show='Imports', nb_code_prompt_hide='Imports', html_static_path=['_static'], html_css_files=['book.css'],
+    nb_code_prompt_show='Imports', nb_code_prompt_hide='Imports', templates_path=['_templates'], html_static_path=['_static'], html_css_files=['book.css'],
     html_context=dict(default_mode='auto'), html_favicon='icon.svg', html_copy_source=False, html_show_sourcelink=False, html_show_sphinx=False,
     nb_ipywidgets_js={}, html_theme_options=dict(use_download_button=False, home_page_in_toc=True, show_toc_level=2, navbar_persistent=[]))
 
@@ -112,6 +113,23 @@ div.cell_input pre, div.cell_output pre, div.highlight pre { font-size: .82em }
 code.download { font: inherit; color: inherit }
 div.cell div.cell_input { border-left-color: var(--pst-color-border) }  /* examples and tests… */
 div.cell.tag_definition div.cell_input { border-left-color: var(--pst-color-primary) }  /* …and what is exported */
+'''
+
+# the theme's own sidebar resolves the whole tree anew for each page, which is half of the time that the site takes
+sidebar = '''
+<nav class="bd-links bd-docs-nav" aria-label="Main"><div class="bd-toc-item navbar-nav active">
+<ul class="nav bd-sidenav bd-sidenav__home-link"><li class="toctree-l1{{ ' current active' if pagename == root_doc }}">
+<a class="reference internal" href="{{ pathto(root_doc) }}">{{ root_title }}</a></li></ul>
+{% for caption, pages in groups %}
+<p aria-level="2" class="caption" role="heading"><span class="caption-text">{{ caption }}</span></p>
+<ul class="nav bd-sidenav">
+{% for page, title in pages %}
+<li class="toctree-l1{{ ' current active' if page == pagename }}"><a class="{{ 'current ' if page == pagename }}reference internal"
+href="{{ pathto(page) }}">{{ title|e }}</a></li>
+{% endfor %}
+</ul>
+{% endfor %}
+</div></nav>
 '''
 
 # three levels of a grid; without an icon a browser asks for one, and is told that there is none
@@ -230,12 +248,22 @@ def order(page):
 
 
 def contents(pages, ref):
-    "The sidebar: tutorials, how-tos, the book by its parts, findings, the reference"
+    "`{caption: names of pages}`: tutorials, how-tos, the book by its parts, findings, the reference"
     groups = {}
     for p in sorted((p for p in pages if p!=index), key=order):
         groups.setdefault(part(p), []).append(p.relative_to(nbs).with_suffix('').as_posix())
-    groups['Reference'] = ref
-    return '\n\n'.join('\n'.join(['```{toctree}', ':hidden:', f':caption: {g}', *ps, '```']) for g,ps in groups.items() if ps)
+    return {k: v for k,v in (groups | {'Reference': ref}).items() if v}
+
+def toctree(groups):
+    "The same as Sphinx wants it, for the links to the page before and after"
+    return '\n\n'.join('\n'.join(['```{toctree}', ':hidden:', f':caption: {g}', *ps, '```']) for g,ps in groups.items())
+
+def title(name):
+    "What a page is called in the sidebar"
+    page = nbs/f'{name}.ipynb'
+    if not page.is_file(): return name.rpartition('/')[2]
+    heading = next(c.source for c in nbformat.read(page, 4).cells if c.cell_type=='markdown')
+    return re.sub(r'[`$*]', '', re.match(r'# (.*)', heading)[1])
 
 def hush(static):
     "Have the theme's scripts say nothing on the console, where a reader looks for errors"
@@ -252,12 +280,16 @@ def site(out):
         src = Path(t)/'src'
         for p in pages: chapter(p, names, src)
         first = nbformat.read(src/'index.ipynb', 4)
-        first.cells.append(new_markdown_cell(contents(pages, reference(pages, names, src)), id='contents'))
+        groups = contents(pages, reference(pages, names, src))
+        first.cells.append(new_markdown_cell(toctree(groups), id='contents'))
         nbformat.write(first, src/'index.ipynb')
         (src/'_static').mkdir()
+        (src/'_templates').mkdir()
+        (src/'_templates'/'sbt-sidebar-nav.html').write_text(sidebar.lstrip())
         (src/'icon.svg').write_text(icon)
         (src/'_static'/'book.css').write_text(css.lstrip())
-        settings = dict(conf, project=cfg.title, html_title=cfg.title, author=cfg.author, copyright=cfg.copyright)
+        named = [(g, [(p, title(p)) for p in ps]) for g,ps in groups.items()]
+        settings = dict(conf, html_context=conf['html_context'] | dict(groups=named), project=cfg.title, html_title=cfg.title, author=cfg.author, copyright=cfg.copyright)
         (src/'conf.py').write_text('\n'.join(f'{k} = {v!r}' for k,v in settings.items())+'\n')
         bad = main(['-q','-W','--keep-going','-d',f'{t}/doctrees',str(src),f'{t}/html'])
         hush(Path(t)/'html'/'_static')

@@ -4,8 +4,8 @@ What a cell prints, and the tables that it shows, are compared with its saved ou
 whose last digits depend on the processor. Figures are not, nor cells that say `#| varies`: what they print depends on
 the machine.
 """
-import copy, re
-import matplotlib.pyplot as plt, pytest
+import copy, html, re
+import matplotlib.pyplot as plt, pandas as pd, pytest
 from execnb.shell import CaptureShell
 from fastcore.xtras import working_directory
 from nbdev.config import get_config
@@ -24,11 +24,13 @@ def text_of(output):
     "What one output tells in words; of figures, warnings and progress nothing"
     if output['output_type']=='stream': return ''.join(output['text']) if output['name']=='stdout' else ''
     data = output.get('data', {})
-    return '' if any(k in data for k in FIGURES) else ''.join(data.get('text/plain', ''))
+    if any(k in data for k in FIGURES): return ''
+    if 'text/html' in data: return html.unescape(re.sub(r'<style.*?</style>|<[^>]*>', ' ', ''.join(data['text/html']), flags=re.S))
+    return ''.join(data.get('text/plain', ''))
 
 def shown(outputs):
     "What a cell tells, with # for each number and a blank for whatever is between two words"
-    text = ' '.join(text_of(o) for o in outputs)
+    text = re.sub(r'\x1b\[[0-9;]*[A-Za-z]', '', ' '.join(text_of(o) for o in outputs))      # of colours and erased lines nothing
     return ' '.join(re.sub(r'-?\d[\d,.]*(e[-+]?\d+)?', '#', text).split())
 
 def run(path, skipped):
@@ -38,7 +40,7 @@ def run(path, skipped):
     def is_left_out(c): return c.cell_type!='code' or directives(c).get('eval:', [''])[0].lower()=='false' or bool(skipped & directives(c).keys())
     shell = CaptureShell(path)
     try:
-        with working_directory(path.parent): shell.run_all(nb, exc_stop=True, preproc=is_left_out)
+        with working_directory(path.parent), pd.option_context('display.max_columns', 20): shell.run_all(nb, exc_stop=True, preproc=is_left_out)
     except Exception: pytest.fail(f'{path.name}: {shell.prettytb(fname=path)}', pytrace=False)
     finally: plt.close('all')
     return [(c, saved[c.id]) for c in nb.cells if not is_left_out(c)]
@@ -46,9 +48,9 @@ def run(path, skipped):
 def test_outputs_are_compared_in_words():
     printed = [dict(output_type='stream', name='stdout', text=['3 of  4\n', 'right']), dict(output_type='stream', name='stderr', text='!')]
     assert shown(printed) == '# of # right'
-    table = dict(output_type='execute_result', data={'text/html': '<b>', 'text/plain': 'a b\n0 1.5e-3 2'})
+    table = dict(output_type='execute_result', data={'text/html': '<style>p</style><th>a</th><td>b</td> 0 1.5e-3 &lt;2', 'text/plain': '...'})
     figure = dict(output_type='display_data', data={'image/png': 'xx', 'text/plain': '<Figure>'})
-    assert shown([table, figure]) == 'a b # # #' != shown([figure])
+    assert shown([table, figure]) == 'a b # # <#' and shown([figure]) == ''
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.relative_to(cfg.nbs_path).as_posix())
 def test_notebook(path, request, monkeypatch):

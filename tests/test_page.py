@@ -73,10 +73,15 @@ def choose_digits(page):
 
 # -- what it shows
 
-def test_report_and_page_are_silent(opened, both):
-    opened(both)
+def test_a_page_is_silent(opened, both): opened(both)
+
+@pytest.mark.parametrize('width', [390, 1280])
+def test_a_report_is_silent_and_no_wider_than_the_window(opened, width):
     report = root/'runs'/'cifar10-resnet18'/'report.html'
-    if report.is_file(): opened(report, ready='h1')
+    if not report.is_file(): pytest.skip('the committed study is not in this folder')
+    page = opened(report, width, ready='h1')
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    assert page.evaluate('document.images.length') > 9 and page.locator('nav li').count() > 5
 
 def test_points_are_the_means_of_the_log(opened, both, log):
     page = opened(both)

@@ -173,7 +173,8 @@ def _unsure(i, variant, other, bits)->str:
     what = f'At {_widths([bits])} {other} loses more than {variant} on {i.more} of {i.n} networks, '
     what += f'{abs(i.mean):.2f} points on average'
     if i.low != i.low: return what + ': of other networks that tells nothing.'
-    return what + f': too little to say so of other networks (95 % interval of the difference {i.low:.2f} to {i.high:.2f}).'
+    interval = f'95 % interval of the difference {i.low:.2f} to {i.high:.2f}'
+    return what + f': too little to say so of other networks ({interval}).'
 
 # %% ../nbs/83a_findings.ipynb #268b0b10
 def others_sentence(

@@ -30,6 +30,7 @@ VALUES = {
 SNIPPETS = {'pretrained=True': 'pretrained=False, num_classes=3', "'resnet50'": "'test_resnet'", "'resnet18'": "'test_resnet'"}
 # a command's beginning -> options that are added where they are not given
 ADDED = {
+    'gpfq_sweep --study cifar10-resnet18': '--variants default --epochs 1 --lrs 1e-2 --seeds 0 --bits 3 --train-limit 40 --test-limit 20 --calib 32 --quiet',
     'gpfq_sweep --study': '--epochs 1 --lrs 1e-2 --seeds 0 --bits 3 --train-limit 40 --test-limit 20 --calib 32 --quiet',
     'gpfq_sweep --name': '--epochs 1 --lrs 1e-2 --seeds 0 --bits 3 --train-limit 40 --test-limit 20 --calib 32 --quiet',
     'gpfq_sweep': '--quiet', 'gpfq_evaluate': '--quiet',
@@ -183,7 +184,7 @@ def test_stand_ins_for_commands():
     assert small(['gpfq_train', '--data', 'cifar10', '--epochs', '100', '--lr', '.1']) == 'gpfq_train --data digits --epochs 1 --lr .1 --train-limit 200 --test-limit 50 --quiet'.split()
     assert small(['gpfq_sweep', '--resume', 'runs/x']) == 'gpfq_sweep --resume runs/x --quiet'.split()
     assert small(['gpfq_try', 'a.onnx', '--serve']) == ['gpfq_try', 'a.onnx']
-    assert small(['gpfq_sweep', '--study', 'cifar10-resnet18', '--bits', '4'])[:7] == 'gpfq_sweep --study digits --bits 4 --epochs 1'.split()
+    assert small(['gpfq_sweep', '--study', 'cifar10-resnet18', '--bits', '4'])[:7] == 'gpfq_sweep --study digits --bits 4 --variants default'.split()
     assert commands('# a\nfoo --x \\\n   1  # b\n\nbar') == ['foo --x 1', 'bar']
     assert beginning('docker run x', SKIPPED) == 'docker' and beginning('dockerize', SKIPPED) is None
 

@@ -161,8 +161,8 @@ HTML = """
 <section><h2>Accuracy against file size</h2><div id="size" class="chart" tabindex="0"></div></section>
 </div>
 <p class="hint">A click on a point opens its network, as does its button in the table; with the keyboard, arrows go from
-point to point and Enter opens one. Hollow
-points: rounding alone (MSQ). Points of one learning rate stand side by side.</p>
+point to point and Enter opens one. Hollow points: rounding alone (MSQ). Points of one learning rate stand
+side by side.</p>
 <section id="network" aria-labelledby="title" hidden>
 <button id="close" aria-label="Close">✕</button><h2 id="title" tabindex="-1"></h2>
 <dl id="facts"></dl><div id="seeds" class="controls"></div><div id="parts"></div><p id="lacking" class="note"></p>

@@ -1,5 +1,5 @@
 "An option is described once: cells and commands are held to the fields of the two configs."
-import ast, html, io, re, tokenize
+import ast, io, re, tokenize
 from dataclasses import MISSING, fields
 import nbformat, pytest
 from conftest import root
@@ -59,13 +59,3 @@ def test_command_offers_every_field(command, config, without):
         if f.name in without: continue
         assert '--' + f.name.replace('_', '-') in parser.spellings()
         assert f.metadata['sentence'] in help_
-
-@pytest.mark.parametrize('config', (QuantConfig, TrainConfig, DataConfig), ids=named)
-def test_guide_shows_every_field(config):
-    "nbs/guides/options.ipynb, as it is saved: name, spelling and sentence; run it again where this fails"
-    nb = nbformat.read(root/'nbs'/'guides'/'options.ipynb', 4)
-    outputs = [o for c in nb.cells if c.cell_type == 'code' for o in c.outputs]
-    shown = html.unescape(''.join(o.data.get('text/html', '') for o in outputs if 'data' in o))
-    cells = set(re.findall(r'<t[hd]>(.*?)</t[hd]>', shown, flags=re.S))
-    missing = [f.name for f in fields(config) if not {f.name, f.metadata['sentence']} <= cells]
-    assert not missing

@@ -18,7 +18,7 @@ CONTROLS = {    # what costs accuracy at 8 bits?
     'paper-own-stride': dict(preset='paper', patch_stride='layer', bits=8)}
 
 # %% ../nbs/92_builtin.ipynb #7b842269
-DIGITS = dict(lrs=(1e-4, 1e-3, 1e-2), seeds=(0, 1), bits=(2, 3, 4), calib=256,
+DIGITS = dict(lrs=(1e-4, 1e-3, 1e-2), seeds=(0, 1), bits=(2, 4), calib=256,
     variants={k: VARIANTS[k] for k in ('default', 'gpfq', 'msq')},
     train=dict(epochs=8, batch_size=64))
 

@@ -61,7 +61,7 @@ def _allowed(tag, name, value)->bool:
     "Whether an element may have this attribute"
     if name == 'class': return True
     if (tag, name) == ('img', 'src'): return PICTURE.fullmatch(value) is not None
-    if (tag, name) == ('img', 'alt'): return True
+    if (tag, name) in (('img', 'alt'), ('details', 'open')): return True
     if (tag, name) == ('a', 'href'): return LINK.fullmatch(value) is not None
     return tag in ('td', 'th') and name in ('colspan', 'rowspan') and value.isdigit()
 

@@ -76,7 +76,8 @@ def chart_rows(
     g:Gathered
 )->pd.DataFrame:    # a row a network, its number as `id`
     "The networks as charts take them: with places on the axis, side by side"
-    t = g.networks.drop(columns=['where', 'run'])
+    trained = g.networks.groupby(['study', 'run']).ngroup()
+    t = g.networks.drop(columns=['where', 'run']).assign(trained=trained)
     at = positions(t.lr)
     logs = [math.log10(x) for x in sorted(at.values())]
     gap = min((b - a for a,b in zip(logs, logs[1:])), default=1.)

@@ -27,17 +27,17 @@ from .picture import lr_color
 from .webpage import source_hash
 
 # %% ../nbs/99b_explorer.ipynb #581e99b8
-def _number(v, digits=6):
+def _number(v):
     "A number as JSON has it: whole ones whole, others in a few digits"
     if isinstance(v, bool): return v
     if pd.isna(v) or not math.isfinite(v): return None
-    return int(v) if float(v).is_integer() else float(f'{float(v):.{digits}g}')
+    return int(v) if float(v).is_integer() else float(f'{float(v):.6g}')
 
 def column_of(
     values:pd.Series
 ):                  # a list, or texts and the number of each
     "A column in few characters"
-    if values.map(lambda v: isinstance(v, list)).any(): return values.tolist()
+    if values.map(lambda v: isinstance(v, list)).any(): return [[_number(x) for x in v] for v in values]
     if pd.api.types.is_numeric_dtype(values): return [_number(v) for v in values]
     texts = [None if not isinstance(v, str) and pd.isna(v) else v for v in values]
     if not any(isinstance(v, str) for v in texts): return [None if v is None else _number(v) for v in texts]
@@ -60,7 +60,7 @@ def link_to(
     "A relative address; it never names a scheme"
     if not target.exists(): return ''
     way = Path(os.path.relpath(target.resolve(), page.resolve().parent)).as_posix()
-    return './' + quote(way) + ('/' if target.is_dir() else '')
+    return './' + quote(os.fsencode(way)) + ('/' if target.is_dir() else '')
 
 # %% ../nbs/99b_explorer.ipynb #b1a1458d
 def group_data(

@@ -25,7 +25,8 @@ def weight_histogram(
     q,        # their quantized values (N, d)
     step,     # the grid's step: number or (N, 1)
     layer='', # its name
-    bins:int=4 # bins in one step, if these are not too many
+    bins:int=4,# bins in one step, if these are not too many
+    most:int=MAX_BINS # bins, at most
 )->pd.DataFrame: # layer, what ('float' | 'grid'), x in steps, share of the weights per step
     "Histogram of a layer before and after, in units of its step"
     step = np.asarray(step, dtype=float)
@@ -33,7 +34,7 @@ def weight_histogram(
     b = np.asarray(q, dtype=float)/step
     low = math.floor(a.min() - .5)
     high = math.ceil(a.max() + .5)
-    steps = math.ceil((high - low)*bins/MAX_BINS)                      # in one bin, if there would be too many
+    steps = math.ceil((high - low)*bins/most)                      # in one bin, if there would be too many
     edges = np.arange(low*bins, high*bins + 1)/bins if steps == 1 else np.arange(low, high + steps, steps)
     f = np.histogram(a, edges)[0]/(edges[1] - edges[0])/a.size
     x,n = np.unique(b.round(2) if steps == 1 else (b/steps).round()*steps, return_counts=True)

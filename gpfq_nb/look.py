@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CALIBRATED', 'TESTED', 'BITS', 'BEFORE', 'AFTER', 'MOST_LINES', 'MOST_NAMES', 'Subject', 'subject_of',
            'trained_digits', 'said_data', 'open_weights', 'found_weights', 'config_of', 'Quantized', 'quantized',
-           'Look', 'look', 'grid_text', 'coarser', 'draw_weights', 'draw_errors', 'plot_look']
+           'Look', 'look', 'grid_text', 'draw_weights', 'draw_errors', 'plot_look']
 
 # %% ../nbs/98e_look.ipynb #896817e8
 import textwrap, time
@@ -212,7 +212,10 @@ def look(
     if layer is None: layer = max(names, key=lambda n: res.places[n].numel)
     if layer not in names: raise ValueError(f"layer is {layer!r:.80}; expected one of {few(names, 8)}")
     place = res.places[layer]
-    W,Q = (place.rows(held_tensors(net)[place.param].detach()).cpu() for net in (subject.model, res.model))
+    before,after = (held_tensors(net)[place.param].detach() for net in (subject.model, res.model))
+    given = res.float_weights.get(layer)                            # of a folded layer what was folded
+    if given is not None and given.shape == before.shape: before = given
+    W,Q = (place.rows(w).cpu() for w in (before, after))
     errors = rows[rows.method != 'skipped'].set_index('name').rel_error
     return Look(subject, config, layer, res.grids[layer], W, Q, errors, names, seen.scores, list(res.left.name),
         seen.seconds)
@@ -233,15 +236,6 @@ def grid_text(
     told = f'{grid.levels} levels, steps {size.min().item():.3g} to {size.max().item():.3g}'
     return told + (f'; turned around in {turned} of {neurons} neurons' if turned else '')
 
-# %% ../nbs/98e_look.ipynb #40590563
-def coarser(
-    hist:pd.DataFrame,  # from `weight_histogram`
-    width:int           # in steps
-)->pd.DataFrame:        # what, x in steps, share of the weights per step
-    "A histogram whose bars and bins are put together"
-    x = (hist.x/width + .5)//1*width
-    return (hist.share/width).groupby([hist.what, x.rename('x')]).sum().reset_index()
-
 # %% ../nbs/98e_look.ipynb #5f10d02a
 def draw_weights(
     ax,
@@ -250,8 +244,8 @@ def draw_weights(
     "The histogram of a layer's weights in steps, before and after"
     grid,step = seen.grid,seen.grid.step.cpu()
     bins = 4 if grid.levels <= 16 else 2 if grid.levels <= MOST_LINES else 1
-    hist = weight_histogram(seen.W, seen.Q, step, seen.layer, bins)
-    if grid.levels > MOST_LINES: hist = coarser(hist, grid.levels//MOST_LINES)
+    most = dict(most=MOST_LINES) if grid.levels > MOST_LINES else {}
+    hist = weight_histogram(seen.W, seen.Q, step, seen.layer, bins, **most)
     before,after = (hist[hist.what == w] for w in ('float', 'grid'))
     levels = (grid.values/grid.step).reshape(-1, grid.levels)[0].tolist()
     if len(levels) > MOST_LINES: ax.axvspan(levels[0], levels[-1], color='#f2f2f2', lw=0, zorder=0)

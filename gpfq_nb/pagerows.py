@@ -96,7 +96,7 @@ def positions(
 SETTING = ['study', 'label', 'name', 'grid', 'bits', 'lr', 'lr_name']    # what makes networks the same but for seeds
 
 def network_rows(
-    q:pd.DataFrame, # quantize cells that count, of one study, data set and network
+    q:pd.DataFrame, # quantize cells that count and know what was lost, of one study, data set and network
     study:str,      # what the study is called
     folder:Path     # its folder
 )->pd.DataFrame:    # a row a network: `SETTING`, seeds, n = 1, drop, ss, lo, hi, top1, float, kB, float_kB, where, run
@@ -110,8 +110,7 @@ def network_rows(
         top1=(100*q.quant_top1).tolist(), float=(100*q.float_top1).tolist(), kB=(q.packed_bytes/1000).tolist(),
         float_kB=(q.float_bytes/1000).tolist(), where=[str(folder/p) for p in q.path],
         run=[str(folder/r) if r else '' for r in runs]))
-    rows = rows.sort_values([*SETTING, 'seed', 'calib_seed'], kind='stable', ignore_index=True)
-    return rows[rows['drop'].notna()].reset_index(drop=True)
+    return rows.sort_values([*SETTING, 'seed', 'calib_seed'], kind='stable', ignore_index=True)
 
 # %% ../nbs/98a_pagerows.ipynb #8f0f2e76
 def averaged(
@@ -139,8 +138,10 @@ def fewer(
     if len(means) <= limit: return means, note
     at = positions(means.lr)
     kept = list(at)[::math.ceil(len(means)/limit)]
-    means = means[means.lr_name.isin(kept)].head(limit).reset_index(drop=True)
-    return means, f'{note}; {len(kept)} of {len(at)} learning rates are shown'
+    some = means[means.lr_name.isin(kept)]
+    note += f'; {len(kept)} of {len(at)} learning rates are shown'
+    if len(some) > limit: note += f', and {limit:,} of their {len(some):,} settings'
+    return some.head(limit).reset_index(drop=True), note
 
 # %% ../nbs/98a_pagerows.ipynb #da8219af
 def in_turn(
@@ -171,7 +172,7 @@ def stacked(
 
 # %% ../nbs/98a_pagerows.ipynb #0684c85a
 LAYERS = dict(name='layer', method='method', layer_bits='bits', step='step', rel_error='error', sparsity='sparsity',
-    float_std='float_std', quant_std='quant_std', note='note')      # of a layers.csv -> of the page
+    quant_std='quant_std')      # of a layers.csv -> of the page
 
 def layer_rows(
     table:pd.DataFrame  # of one or more layers.csv
@@ -179,7 +180,7 @@ def layer_rows(
     "What a page says of layers"
     more = table[['layers']] if 'layers' in table else table[[]]
     t = table.reindex(columns=list(LAYERS)).rename(columns=LAYERS)
-    words = ('layer', 'method', 'note')
+    words = ('layer', 'method')
     return t.assign(**{k: pd.to_numeric(t[k], errors='coerce') for k in t if k not in words}).join(more)
 
 # %% ../nbs/98a_pagerows.ipynb #a99c2625

@@ -16,8 +16,8 @@ const make = (tag, props, ...children) => {
 };
 const page = JSON.parse($('data').textContent);
 const known = v => v !== null && v !== undefined;
-const figures = (v, digits = 2) => known(v) ? v.toFixed(digits) : '';
-const brief = v => known(v) ? `${+v.toPrecision(3)}` : '';
+const figures = (v, digits = 2) => known(v) ? v.toFixed(digits).replace(/^-(0\.?0*)$/, '$1') : '';
+const brief = v => known(v) ? `${Number.isInteger(v) ? v : +v.toPrecision(3)}` : '';
 
 // tables come by columns, texts as numbers of texts
 function rows({length, columns}) {
@@ -47,6 +47,7 @@ function stepped(place) {
   const points = () => [...place.querySelectorAll('[aria-roledescription=point]')].filter(p => opens(item(p)))
     .sort((a, b) => left(a) - left(b));
   place.onkeydown = e => {
+    if (e.altKey || e.ctrlKey || e.metaKey) return;         // the browser's own
     const all = points(), at = all.indexOf(document.activeElement), by = {ArrowRight: 1, ArrowLeft: -1}[e.key];
     if (e.key === 'Enter' && at >= 0) open(item(all[at]).datum.id);
     if (!by || !all.length) return;
@@ -59,13 +60,16 @@ function stepped(place) {
 
 // one data set and network
 let group, controls = {}, shown = [], inside = [];
+let showing = 0, opening = 0;       // who asks while something is drawn is served, and what was asked for before is not
 async function show(i) {
+  const own = ++showing;
   group = groups[i];
   close();
   drop(shown);
   $('controls').replaceChildren();
   $('size').closest('section').hidden = !group.charts.size;      // before the other takes its room
   const view = await draw($('drop'), group.charts.drop, group.networks, {}, $('controls'));
+  if (own !== showing) return view.finalize();
   shown.push(view);
   for (const k of page.controls) {
     controls[k] = view.signal(k);
@@ -73,7 +77,8 @@ async function show(i) {
   }
   clicked(view);
   if (group.charts.size) {
-    const size = await draw($('size'), group.charts.size, group.networks);
+    const size = await draw($('size'), group.charts.size, group.networks.filter(n => known(n.kB)));
+    if (own !== showing) return size.finalize();
     shown.push(size);
     clicked(size);
   }
@@ -184,7 +189,8 @@ function seeds(n) {
   return [make('label', {}, 'seed ', select)];
 }
 function beside(n) {
-  const others = group.pairs[n.variant].filter(v => v !== n.variant), keys = ['study', 'bits', 'lr_name', 'seed'];
+  const others = group.pairs[n.variant].filter(v => v !== n.variant);
+  const keys = ['study', 'bits', 'lr_name', 'seed', 'trained'];
   const control = group.networks.find(m => others.includes(m.variant) && keys.every(k => m[k] === n[k]));
   if (!known(control?.layers)) return null;
   return {name: control.label, layers: group.layers.filter(r => r.layers === control.layers)};
@@ -209,9 +215,12 @@ async function part(name, spec, some, values, more = {}) {
   if (bind) box.append(bind);
   box.append(place, ...(after ? [after] : []));
   $('parts').append(box);
-  inside.push(await draw(place, spec, some, values, bind));
+  const view = await draw(place, spec, some, values, bind);
+  if (place.isConnected) inside.push(view);
+  else view.finalize();
 }
 async function open(id) {
+  const own = ++opening;
   const n = group.networks[id], values = {tint: group.colors[n.lr_name]};
   const mean = r => r[0].mean ? 'mean over seeds' : '';
   opener ??= document.activeElement;
@@ -233,12 +242,16 @@ async function open(id) {
     const after = make('details', {}, make('summary', {textContent: 'Table of the layers'}), layerTable(layers));
     const spec = {...page.charts.layers, height: 17*layers.length};
     await part('Layers', spec, both, values, {note, bind: make('div', {className: 'controls'}), after});
+    if (own !== opening) return;
   }
   const key = {note: "light: float; dark: quantized, at the grid's levels"};
-  for (const h of histograms) await part(`Weights of ${h.layer}`, page.charts.histogram, long(h), values, key);
-  if (training.length) {
-    await part('Training: accuracy', page.charts.top1, training, values);
-    await part('Training: loss', page.charts.loss, training, values);
+  for (const h of histograms) {
+    await part(`Weights of ${h.layer}`, page.charts.histogram, long(h), values, key);
+    if (own !== opening) return;
+  }
+  for (const [name, spec] of training.length ? [['accuracy', page.charts.top1], ['loss', page.charts.loss]] : []) {
+    await part(`Training: ${name}`, spec, training, values);
+    if (own !== opening) return;
   }
   const lacking = Object.entries({layers, weights: histograms, training}).filter(([, r]) => !r.length);
   const names = lacking.map(([k]) => k).join(', ');
@@ -246,7 +259,9 @@ async function open(id) {
   $('network').dataset.id = id;
 }
 function close() {
+  opening += 1;
   drop(inside);
+  $('parts').replaceChildren();
   $('network').hidden = true;
   if (opener?.isConnected) opener.focus();
   opener = null;

@@ -50,9 +50,9 @@ def _solver(row, config)->list[str]:
     if row.target in targets: said.append(f'target {targets[row.target]}')
     if row.rounding == 'stochastic': said.append('stochastic rounding')
     if pd.notna(row.regularizer): said.append(f'{row.regularizer} sparsity with λ = {row.lamb:g}')
-    apart = ', not overlapping' if row.patch_stride == 'kernel' else ''
+    apart = ', not overlapping' if row.patch_stride in {'kernel'} else ''
     if row.retain_rate < 1 or apart: said.append(f'{row.retain_rate:.0%} of the patches{apart}')
-    if row.dead == 'zero': said.append('weights without input set to zero')
+    if row.dead in {'zero'}: said.append('weights without input set to zero')
     return said
 
 # %% ../nbs/83b_facts.ipynb #c3465fe4

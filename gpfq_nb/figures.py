@@ -12,8 +12,8 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .captions import ALT, alt_text, caption, method_label, methods_of, seed_counts
-from .picture import LETTER, legend_key, log_axis, lr_color, name_places, panels, points_axis
+from .captions import ALT, alt_text, caption, method_label, methods_of, metric_name, seed_counts
+from .picture import LETTER, legend_key, log_axis, lost_label, lr_color, name_places, panels, points_axis
 from .picture import shortened_name, slanted, styled
 from .rows import finished, summary
 # the functions below do without these: they are passed on to those who import this chapter
@@ -146,7 +146,7 @@ def plot_drop(
     labels = {v: method_label(log, v) for v in order}
     rates = s.nth.max() + 1
     fig,axs,first = _drop_panels(shown, labels, rates, alt_text('drop', metric=metric))
-    name = f'{metric[:3]}-{metric[3:]}'
+    name = metric_name(metric)
     fig.caption = caption('drop', finished(log), metric=name.capitalize())
     most = max(map(len, shown.values()))
     for ax,(b,variants) in zip(axs, shown.items()):
@@ -155,8 +155,7 @@ def plot_drop(
         for row in s[s.bits == b].to_dict('records'):
             x = variants.index(row['variant']) + (row['nth'] - (rates - 1)/2)*apart
             _point(ax, x, row, top, row['variant'] in msq)
-    above = '; log above 1' if axs[0].get_yscale() == 'symlog' else ''
-    for ax in first: ax.set_ylabel(f'{name} lost (points{above})')
+    for ax in first: ax.set_ylabel(lost_label(ax, name))
     legend_key(fig, s.lr.unique(), _drop_key(log, s, msq, top))
     return fig
 
@@ -167,9 +166,9 @@ def cols_for(
     "Panels beside each other: four bit widths make a square"
     return 2 if len(bits) == 4 else 3
 
+# %% ../nbs/82_figures.ipynb #fcdf91cf
 MOST_NAMED = 11 # layers named below a panel
 
-# %% ../nbs/82_figures.ipynb #fcdf91cf
 def _layer_axes(fig, axs, names, cols):
     "Name layers below the last row of panels, of many every second, third, …; a tick for each"
     every = math.ceil(len(names)/MOST_NAMED)

@@ -19,15 +19,15 @@ from .picture import lr_label
 from .rows import finished
 
 # %% ../nbs/83a_findings.ipynb #caaaa0aa
-NETWORK = ['lr', 'seed']        # what tells the networks of a study apart
+NETWORK = ['lr', 'seed', 'weights_sha256']      # what tells the networks of a study apart
 
 def network_drops(
     log:pd.DataFrame # as `gpfq_nb.log.read_log` gives it, of one network and data set
 )->pd.DataFrame:     # variant, bits, lr, seed, drop (points of top-1), runs (calibration seeds)
     "What each quantization costs each trained network, averaged over calibration seeds"
     by = finished(log).groupby(['variant', 'bits', *NETWORK], dropna=False)
-    found = by.agg(drop=('drop_top1', 'mean'), runs=('drop_top1', 'count')).reset_index()
-    return found.assign(drop=100*found['drop'])
+    found = by.agg(drop=('drop_top1', 'mean'), runs=('calib_seed', 'nunique')).reset_index()
+    return found.assign(drop=100*found['drop'], runs=found.runs.clip(lower=1))
 
 # %% ../nbs/83a_findings.ipynb #704403dc
 class Interval(NamedTuple):
@@ -169,7 +169,8 @@ def rates_sentence(
 # %% ../nbs/83a_findings.ipynb #643044cd
 def _unsure(i, variant, other, bits)->str:
     "A difference that does not carry beyond the networks that it was seen on"
-    if i.mean < 0: variant,other = other,variant
+    if not i.more: return f'At {_widths([bits])} {variant} and {other} lose as much, on average over {i.n} networks.'
+    if i.mean < 0: variant,other,i = other,variant,i._replace(low=-i.high, high=-i.low)
     what = f'At {_widths([bits])} {other} loses more than {variant} on {i.more} of {i.n} networks, '
     what += f'{abs(i.mean):.2f} points on average'
     if i.low != i.low: return what + ': of other networks that tells nothing.'

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ANCHORS', 'STYLE', 'styled', 'LETTER', 'DPI', 'lr_color', 'lr_label', 'plain_markdown', 'Picture', 'panels',
-           'log_axis', 'points_axis', 'shortened_name', 'slanted', 'name_places', 'legend_key', 'save_figure']
+           'log_axis', 'points_axis', 'lost_label', 'shortened_name', 'slanted', 'name_places', 'legend_key',
+           'save_figure']
 
 # %% ../nbs/41_picture.ipynb #d6b38727
 import base64, io, math, re
@@ -132,6 +133,14 @@ def points_axis(
     ax.set_ylim(low, high)
     ax.axhline(0, color='#888888', lw=.8)
 
+# %% ../nbs/41_picture.ipynb #ecb879dd
+def lost_label(
+    ax,         # after `points_axis`
+    name:str    # of the accuracy, such as "top-1"
+)->str:
+    "What a y axis of points lost is called"
+    return f"{name} lost (points{'; log above 1' if ax.get_yscale() == 'symlog' else ''})"
+
 # %% ../nbs/41_picture.ipynb #ecbe8c95
 LETTER = 4.7/72     # inches that a letter of 8 points takes, on average
 
@@ -173,7 +182,8 @@ def legend_key(
     others=()     # further (label, style) pairs: dict of Line2D properties, or a Patch
 )->None:
     "The legend above a figure: learning rates by colour, then the rest in grey"
-    handles = [Patch(color=lr_color(lr), label=f'lr {lr_label(lr)}') for lr in sorted(set(lrs))]
+    rates = pd.Series(list(lrs), dtype=float).drop_duplicates().sort_values()   # an unknown one once, at the end
+    handles = [Patch(color=lr_color(lr), label=f'lr {lr_label(lr)}') for lr in rates]
     for label,style in others:
         handles.append(Line2D([], [], color='#555555', label=label, **style) if isinstance(style, dict) else style)
     fig.legend(handles=handles, loc='outside upper left', ncols=8, handlelength=1.4, columnspacing=1.2,

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 # more than is used below: whoever plots finds all of it here
-from .captions import ALT, CAPTIONS, alt_text, caption, method_label
+from .captions import ALT, CAPTIONS, alt_text, caption, method_label, metric_name
 from .figures import GRID, MAX_BINS, cols_for, controls, layer_means
 from .figures import plot_drop, plot_error, plot_histogram, plot_std, plot_training, weight_histogram
 from .files import atomic_write
@@ -61,8 +61,8 @@ def first_cells(
     t = t[t.variant == variant]
     for k in ('bits', 'seed', 'calib_seed'):
         numbers = t[k].fillna(0)
-        t = t[numbers == numbers.min()]
-    return t
+        t = t[numbers == numbers.groupby(t.lr.fillna(0)).transform('min')]
+    return t[t.cell == t.groupby('lr', dropna=False).cell.transform('first')]
 
 # %% ../nbs/83_plots.ipynb #97bd2046
 def _all(table): return table
@@ -104,7 +104,8 @@ def figure_plans(
         partial(caption, 'training'))]
     q = finished(log)
     if not len(q): return plans
-    for m,metric in (('top1', 'Top-1'), ('top5', 'Top-5')):
+    for m in ('top1', 'top5'):
+        metric = metric_name(m).capitalize()
         plans.append(FigurePlan(f'drop_{m}', alt_text('drop', metric=m), '', q, finished, partial(plot_drop, metric=m),
             summary, partial(caption, 'drop', metric=metric)))
     sized = q[q.packed_bytes.notna()]

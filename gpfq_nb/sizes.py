@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from .captions import alt_text, caption, method_label
-from .picture import legend_key, lr_color, panels, points_axis, styled
+from .captions import alt_text, caption, method_label, metric_name
+from .figures import drop_limits, drop_means
+from .picture import legend_key, lost_label, lr_color, panels, points_axis, styled
 from .rows import finished
 
 # %% ../nbs/82a_sizes.ipynb #07bcb545
@@ -22,9 +23,8 @@ def size_means(
     "Size of the packed file and accuracy lost, averaged over seeds"
     q = finished(log)
     q = q[q.packed_bytes.notna()]
-    by = q.groupby(['variant', 'bits', 'lr'], dropna=False)
-    found = by.agg(kB=('packed_bytes', 'mean'), drop=(f'drop_{metric}', 'mean'), sd=(f'drop_{metric}', 'std'))
-    return found.assign(kB=found.kB/1000, drop=100*found['drop'], sd=100*found.sd).reset_index()
+    kB = q.groupby(['variant', 'bits', 'lr'], dropna=False).packed_bytes.mean()/1000
+    return kB.rename('kB').reset_index().merge(drop_means(q, metric))
 
 # %% ../nbs/82a_sizes.ipynb #6d091a95
 MARKS = 'os^Dv<>P*X'
@@ -46,7 +46,7 @@ def plot_size(
     "Accuracy lost against the size of the packed file; the float file is a dotted line"
     s = size_means(log, metric)
     q = finished(log)
-    name = f'{metric[:3]}-{metric[3:]}'
+    name = metric_name(metric)
     fig,(ax,) = panels(1, height=3.4, alt=alt_text('size', metric=metric))
     fig.caption = caption('size', q[q.packed_bytes.notna()], metric=name.capitalize())
     marks = dict(zip(s.variant.unique(), MARKS*len(s)))
@@ -56,11 +56,10 @@ def plot_size(
         ax.errorbar(t.kB, t['drop'], t.sd if t.sd.notna().any() else None, color=lr_color(lr), **style)
     float_kB = q.float_bytes.dropna().mean()/1000
     if pd.notna(float_kB): ax.axvline(float_kB, color='#888888', lw=.8, ls=':')
-    sd = s.sd.fillna(0)
-    points_axis(ax, min(-.1, 1.2*(s['drop'] - sd).min()), max(.5, 1.3*(s['drop'] + sd).max()))
+    points_axis(ax, *drop_limits(s, ()))
     _size_axis(ax)
     for b,kB in s.groupby('bits').kB.mean().items():
         ax.text(kB, 1, f'{b:g} bits', transform=ax.get_xaxis_transform(), ha='center', fontsize=7.5, color='#444444')
-    ax.set(xlabel='packed file (kB); dotted: float', ylabel=f'{name} lost (points)')
+    ax.set(xlabel='packed file (kB); dotted: float', ylabel=lost_label(ax, name))
     legend_key(fig, s.lr.unique(), [(method_label(q, v), dict(marker=m, ls='')) for v,m in marks.items()])
     return fig

@@ -100,17 +100,18 @@ class Runs:
 
     def read(self):
         "See what is there; a run that nobody has finished is deleted"
-        token,ours = None,f"tags.`{TAG}.study` = '{self.number}'"
+        token,ours,cut = None,f"tags.`{TAG}.study` = '{self.number}'",[]
         while True:
             found = self.client.search_runs([self.experiment], ours, page_token=token)
             for run in found:
                 tags = run.data.tags
                 mark = tags[f'{TAG}.key'], tags.get(f'{TAG}.weights', '')
-                if run.info.status != 'FINISHED': self.client.delete_run(run.info.run_id)
+                if run.info.status != 'FINISHED': cut.append(run.info.run_id)
                 else: self.note(tags[f'{TAG}.cell'], mark, run.info.run_id)
                 if 'outdated' in tags: self.former.add(run.info.run_id)
             token = found.token
-            if not token: return
+            if not token: break
+        for run_id in cut: self.client.delete_run(run_id)       # only now: a page begins where the one before has ended
 
     def note(self, path, mark, run_id):
         "A run is there"

@@ -243,9 +243,8 @@ def order(page):
     "Tutorials, how-tos, the book, findings; within them as they are numbered, or named"
     kinds,folders = ['Tutorials','How-to','The book','Findings'],['guides','nbs','cells','studies','benchmarks']
     kind = part(page).partition(':')[0]
-    if kind=='Tutorials': return 0,0,tutorials.index(page.stem)
-    return kinds.index(kind),folders.index(page.parent.name),0
-
+    if kind=='Tutorials': return 0,tutorials.index(page.stem)
+    return kinds.index(kind),folders.index(page.parent.name)
 
 def contents(pages, ref):
     "`{caption: names of pages}`: tutorials, how-tos, the book by its parts, findings, the reference"

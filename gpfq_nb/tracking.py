@@ -104,11 +104,12 @@ class Runs:
         while True:
             found = self.client.search_runs([self.experiment], ours, page_token=token)
             for run in found:
-                tags = run.data.tags
-                mark = tags[f'{TAG}.key'], tags.get(f'{TAG}.weights', '')
-                if run.info.status != 'FINISHED': cut.append(run.info.run_id)
-                else: self.note(tags[f'{TAG}.cell'], mark, run.info.run_id)
-                if 'outdated' in tags: self.former.add(run.info.run_id)
+                tags,run_id = run.data.tags,run.info.run_id
+                if run.info.status != 'FINISHED':               # it may lack any of its tags
+                    cut.append(run_id)
+                    continue
+                self.note(tags[f'{TAG}.cell'], (tags[f'{TAG}.key'], tags.get(f'{TAG}.weights', '')), run_id)
+                if 'outdated' in tags: self.former.add(run_id)
             token = found.token
             if not token: break
         for run_id in cut: self.client.delete_run(run_id)       # only now: a page begins where the one before has ended

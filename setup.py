@@ -20,6 +20,7 @@ def described(text, git_url, branch):
     parts = re.split(r'(^```.*?^```)', text, flags=re.M|re.S)       # code stays as it is
     return ''.join(p if p.startswith('```') else re.sub(r'(!?)\[([^\[\]]*)\]\(([^()\s]+)\)', link, p) for p in parts)
 
+extras = 'timm','onnx','dask','s3','page','mlflow','curvature','stats'
 readme = (here/'README.md').read_text(encoding='utf-8')
 setup(
     name=lib, version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'].split(),
@@ -29,8 +30,8 @@ setup(
                  'Programming Language :: Python :: 3', 'Topic :: Scientific/Engineering :: Artificial Intelligence'],
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': [r for kind in ('dev','timm','onnx','runtime','dask','s3','page','mlflow') for r in cfg[f'{kind}_requirements'].split()],
-                    **{kind: cfg[f'{kind}_requirements'].split() for kind in ('timm','onnx','peers','dask','s3','page','mlflow')}},
+    extras_require={'dev': [r for kind in ('dev','runtime',*extras) for r in cfg[f'{kind}_requirements'].split()],
+                    **{kind: cfg[f'{kind}_requirements'].split() for kind in (*extras,'peers')}},
     # the notebooks that papermill runs travel inside the package, from the one place where they are written
     packages=[lib, f'{lib}.cells'], package_dir={f'{lib}.cells': 'nbs/cells'}, package_data={f'{lib}.cells': ['*.ipynb']},
     entry_points={'console_scripts': cfg['console_scripts'].splitlines(), 'nbdev': [f'{lib}={lib}._modidx:d']})

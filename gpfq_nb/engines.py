@@ -67,7 +67,7 @@ def bring_weights(
     weights:Path    # where they are wanted
 )->None:
     "Bring what a training has made here, unless it is here; raises `StoreError` for other bytes than its result says"
-    training = Remote(f'{address.rpartition("/quantize/")[0]}/train/{weights.parent.name}')
+    training = Remote(f'{address.rsplit("/", 2)[0]}/train/{weights.parent.name}')
     result = pull(training, weights.parent)
     sha = ((result or {}).get('weights') or {}).get('sha256')
     if sha is None or weights.is_file() and file_hash(weights) == sha: return

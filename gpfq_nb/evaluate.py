@@ -60,6 +60,9 @@ class Evaluation:
     loss:float                 # mean cross-entropy, nats
     agreement:float|None=None  # share with the reference's choice
     kl:float|None=None         # mean KL divergence from the reference, nats
+    lost:float|None=None       # share that the reference gets right, and the model does not
+    gained:float|None=None     # share that the model gets right, and the reference does not
+    rise_stderr:float|None=None# one standard error of `loss` minus the reference's, image by image
 
     @property
     def stderr(self)->float:
@@ -73,10 +76,11 @@ def evaluate(
     reference:nn.Module=None,      # a second model, to compare with; left in its mode, too
     device:torch.device|str=None,  # where to compute; None: where the model is
     progress:bool=False            # show a bar
-)->Evaluation:                     # agreement and kl are None without a reference
-    "Top-1, top-5 and loss; with a reference agreement and KL divergence, too; raises `ValueError` for what misfits"
+)->Evaluation:                     # what is said of the reference is None without one
+    "Top-1, top-5 and loss; with a reference what compares the two, as well; raises `ValueError` for what misfits"
     n = 0
-    tot = 0                                                 # sums over images, in the order of Evaluation's fields
+    tot = 0                                                 # sums over images, in the order of Evaluation's fields; the
+                                                            # last two give `rise_stderr`
     total = len(batches) if hasattr(batches, '__len__') else None
     bar = tqdm(batches, total=total, desc='evaluate', disable=not progress, leave=False)
     with eval_mode(reference) if reference is not None else eval_mode(model):
@@ -88,11 +92,17 @@ def evaluate(
                     raise ValueError(
                         f"the reference has {ref.shape[-1]} outputs, the model {out.shape[-1]}: expected the same")
                 lp,lq = ref.double().log_softmax(1), out.double().log_softmax(1)
+                was_right,is_right = ref.argmax(1) == y, out.argmax(1) == y
+                rise = F.nll_loss(lq, y, reduction='none') - F.nll_loss(lp, y, reduction='none')
                 sums += [(ref.argmax(1) == out.argmax(1)).sum(), (lp.exp()*(lp-lq)).sum()]
+                sums += [(was_right & ~is_right).sum(), (is_right & ~was_right).sum(), rise.sum(), rise.square().sum()]
             tot = tot + torch.stack([v.double() for v in sums])
             n += len(y)
     if not n: raise ValueError("no images to evaluate: expected at least one batch (x, y)")
-    return Evaluation(n, *(tot/n).tolist())
+    means = (tot/n).tolist()
+    if reference is None: return Evaluation(n, *means)
+    *means,rise,rise_square = means
+    return Evaluation(n, *means, math.sqrt(max(rise_square - rise**2, 0)/n))
 
 # %% ../nbs/59_evaluate.ipynb #a5934f26
 class Pick(nn.Module):

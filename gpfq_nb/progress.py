@@ -16,6 +16,7 @@ from fastcore.basics import patch
 
 from .leases import QUIET, is_address, is_gone, lease_of, small_files
 from .prospect import Pace, pace, pace_line, shown_seconds
+from .result import CELL_KINDS
 from .state import Study, Task
 
 # %% ../nbs/93_progress.ipynb #de9a9fe0
@@ -106,7 +107,7 @@ def progress(self:Study,
         return dict(cell=t.cell, ago=now - r.ended, top1=top1, drop=drop)
     latest = pd.DataFrame([shown(*rt) for rt in results[:LATEST]], columns=['cell', 'ago', 'top1', 'drop'])
     counts = status.groupby(['kind', 'state']).size().unstack(fill_value=0)
-    kinds = [k for k in ('train', 'quantize') if k in counts.index]
+    kinds = [k for k in CELL_KINDS if k in counts.index]
     states = counts.loc[kinds, [s for s in STATES if s in counts]]
     return Progress(states, len(tasks) - left, len(tasks), workers, failures, pace(times, now), latest)
 

@@ -55,7 +55,7 @@ def steps(
 
 # %% ../nbs/88a_record.ipynb #0439ad3c
 KEPT = ('params.json', 'result.json', 'history.csv', 'layers.csv', 'histograms.csv', 'explain.csv', 'explain.png',
-    'notebook.ipynb', 'packed.safetensors', 'model.onnx', 'qdq.onnx')
+    'measures.csv', 'disturbances.csv', 'notebook.ipynb', 'packed.safetensors', 'model.onnx', 'qdq.onnx')
 LARGEST = 20_000_000    # bytes of a file
 
 def pictures(

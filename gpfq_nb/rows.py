@@ -17,6 +17,7 @@ import pandas as pd
 from .config import QuantConfig
 from .files import RealPaths, inside, jsonable
 from .recipe import TrainConfig
+from .result import MEASURES
 from .selection import DataConfig
 
 # %% ../nbs/80_rows.ipynb #5115f49d
@@ -85,8 +86,9 @@ for k in ('top1', 'top5'):
     COLUMNS |= {f'float_{k}': f'float64 float.{k}', f'quant_{k}': f'float64 quantized.{k}', f'drop_{k}': 'float64'}
 COLUMNS |= dict(float_loss='float64 float.loss', quant_loss='float64 quantized.loss',
     agreement='float64 quantized.agreement', kl='float64 quantized.kl',
+    lost='float64 quantized.lost', gained='float64 quantized.gained', rise_stderr='float64 quantized.rise_stderr',
     float_sparsity='float64 sparsity.float', quant_sparsity='float64 sparsity.quantized', rel_error='float64 rel_error',
-    train_loss='float64 train.loss', train_top1='float64 train.top1',
+    **{k: f'float64 measures.{k}' for k in MEASURES}, train_loss='float64 train.loss', train_top1='float64 train.top1',
     float_bytes='Int64 bytes.float', packed_bytes='Int64 bytes.packed', onnx_bytes='Int64 bytes.onnx',
     seconds='float64', weights='string', weights_sha256='string weights.sha256', package='string')
 TYPES = {c: spec.split()[0] for c,spec in COLUMNS.items()}    # column -> type
@@ -188,7 +190,7 @@ def stale_rows(
     train = df[df.kind == 'train']
     now = {f'{p}/weights.safetensors': sha for p,sha in zip(train.path, train.weights_sha256)}
     def is_stale(kind, weights, sha):
-        if kind != 'quantize' or weights not in now: return False
+        if kind == 'train' or weights not in now: return False
         return pd.isna(now[weights]) or now[weights] != sha
     stale = [is_stale(*row) for row in zip(df.kind, df.weights, df.weights_sha256)]
     return pd.Series(stale, index=df.index, dtype='boolean')

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .execute import read_error, template_hash
 from .files import hash_once, jsonable, read_json
 from .log import YOUNG, check_logs, is_log, read_csv_log
-from .result import cell_key, read_result, with_former
+from .result import CELL_KINDS, cell_key, read_result, with_former
 from .rows import Facts, facts_in, make_log
 from .store import differences
 from .study import Study, Task
@@ -35,7 +35,7 @@ def facts(self:Study,
     t:Task       # any cell
 )->Facts|None:   # None: no result that can be read
     "What the cell's result says, read again only when the file has changed"
-    known = self.__dict__.setdefault('_facts', {'train': {}, 'quantize': {}})[t.kind]
+    known = self.__dict__.setdefault('_facts', {k: {} for k in CELL_KINDS})[t.kind]
     path = f'{t.out}/result.json'
     try: now = os.stat(path)
     except (OSError, ValueError): now = None
@@ -83,7 +83,7 @@ class Look:
         self.hashes = {}        # train cell -> of its weights
         self.trainings = {}     # train cell -> how it has ended
         self.templates = {}     # kind -> hash of its notebook
-        self.keys = study.__dict__.setdefault('_keys', {'train': {}, 'quantize': {}})   # found out before
+        self.keys = study.__dict__.setdefault('_keys', {k: {} for k in CELL_KINDS})   # found out before
 
     @functools.cached_property
     def rows(self):
@@ -245,7 +245,7 @@ def todo(self:Study,
 def check_folder(self:Study)->None:
     "Refuse a folder with files of the names that a study writes, that no study wrote; raises `FileExistsError`"
     if (self.folder/'study.json').exists(): return
-    names = ('report.html', 'report.ipynb', 'figures', 'train', 'quantize')
+    names = ('report.html', 'report.ipynb', 'figures', *CELL_KINDS)
     found = [n for n in names if (self.folder/n).exists()]
     if found:
         raise FileExistsError(f"{self.folder} holds {', '.join(found)} and no study.json: "
@@ -281,7 +281,7 @@ def left_out(self:Study)->list[str]: # paths in the folder
             if p not in plan or jsonable(plan[p].params) != jsonable(u.params): changed.append(p)
     # with other settings: somebody has edited study.json
     otherwise = [p for p,t in plan.items() if p in rows and self.is_made_so(t) is False]
-    unknown = [p for p in rows if p not in plan and p.split('/')[0] in ('train', 'quantize')]
+    unknown = [p for p in rows if p not in plan and p.split('/')[0] in CELL_KINDS]
     def done(p): return p in rows or _result(self.folder/p/'result.json') is not None
     return [p for p in dict.fromkeys(changed + otherwise + unknown) if done(p)]
 

@@ -20,7 +20,7 @@ from .log import is_log, keep_copy, make_log, read_csv_log, read_log, write_log
 from .loop import Loop
 from .options import whole
 from .page import to_html
-from .result import MAKING, settle
+from .result import CELL_KINDS, MAKING, settle
 from .state import _result
 from .store import check_writable
 from .storage import check_store
@@ -188,7 +188,7 @@ def check_report(self:Study)->None:
 @patch
 def report(self:Study)->Path: # runs/<study>/report.html
     "Write log, figures, report.ipynb and report.html from what is there now"
-    for kind in ('train', 'quantize', 'report'): read_notebook(self.template(kind))
+    for kind in (*CELL_KINDS, 'report'): read_notebook(self.template(kind))
     self.mirror.fetch()
     self.check_folder()
     self.check_plan()

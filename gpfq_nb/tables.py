@@ -20,7 +20,9 @@ from .options import few
 TABLES = {  # file -> (columns of anything, columns of numbers) that every such table has
     'history.csv': (['epoch'], ['train_loss', 'test_loss', 'train_top1', 'test_top1']),
     'layers.csv': (['name', 'method'], ['float_std', 'quant_std', 'rel_error']),
-    'histograms.csv': (['layer', 'what'], ['x', 'share'])}
+    'histograms.csv': (['layer', 'what'], ['x', 'share']),
+    'measures.csv': (['name'], ['n', 'norm', 'max_mean', 'kurtosis', 'dead_inputs']),
+    'disturbances.csv': (['what'], ['bits', 'draw', 'error', 'rise', 'drop', 'kl'])}
 
 def table_in(
     path:str|Path, # a CSV file

@@ -54,7 +54,7 @@ def test_installed_wheel_finds_its_templates(dist, tmp_path):
     where,*names = subprocess.run([sys.executable,'-c',code], cwd=tmp_path, env=env, check=True, capture_output=True, text=True).stdout.split()
     assert Path(where).is_relative_to(tmp_path) and set(names)==set(templates)
 
-def test_papermill_templates_are_there(): assert templates==['quantize.ipynb','report.ipynb','train.ipynb']
+def test_papermill_templates_are_there(): assert templates==['measure.ipynb','quantize.ipynb','report.ipynb','train.ipynb']
 
 @pytest.mark.parametrize('name', scripts)
 def test_console_script(name):

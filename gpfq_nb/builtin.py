@@ -29,7 +29,8 @@ CIFAR10 = dict(data='cifar10', model='resnet18', lrs=(1e-4, 1e-3, 1e-2),
     train=dict(stem='imagenet', epochs=10, batch_size=128, optimizer='adam', augment=True, bf16=True,
         channels_last=True))
 
-SEEDS = CIFAR10 | dict(lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), seeds=(0, 1, 2, 3, 4), calib=512, calib_seeds=(0,), measure={},
+SEEDS = CIFAR10 | dict(lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), seeds=(0, 1, 2, 3, 4), calib=512, calib_seeds=(0,),
+    measure=dict(images=128, probes=20),
     variants={
         'default': dict(calib_seeds=(0, 1, 2)),
         'gpfq': VARIANTS['gpfq'],

@@ -31,11 +31,7 @@ CIFAR10 = dict(data='cifar10', model='resnet18', lrs=(1e-4, 1e-3, 1e-2),
 
 SEEDS = CIFAR10 | dict(lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), seeds=(0, 1, 2, 3, 4), calib=512, calib_seeds=(0,),
     measure=dict(images=128, probes=20),
-    variants={
-        'default': dict(calib_seeds=(0, 1, 2)),
-        'gpfq': VARIANTS['gpfq'],
-        'msq': VARIANTS['msq'],
-        'paper': VARIANTS['paper'] | dict(calib=256)})
+    variants={k: VARIANTS[k] for k in ('default', 'gpfq', 'msq')} | {'paper': VARIANTS['paper'] | dict(calib=256)})
 
 # name -> settings of a `Study`
 STUDIES = {'digits': DIGITS, 'cifar10-resnet18': CIFAR10, 'cifar10-resnet18-seeds': SEEDS}

@@ -40,8 +40,8 @@ def rate_model(
     rates = sorted(t.lr.unique())
     df = len(t) - len(rates) - t.seed.nunique() + 1
     if len(rates) < 2 or t.seed.nunique() < 2 or df < 1:
-        raise ValueError(f"{len(t)} networks of {len(rates)} learning rates and {t.seed.nunique()} seeds: expected at least "
-            "two rates and two seeds, with networks that share them")
+        raise ValueError(f"{len(t)} networks of {len(rates)} learning rates and {t.seed.nunique()} seeds: expected at "
+            "least two rates and two seeds, with networks that share them")
     X = np.stack([(t.lr == r).to_numpy(float) for r in rates], 1)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)         # a variance of zero lies at the edge
@@ -56,7 +56,8 @@ def rate_model(
     unit = np.eye(len(rates))
     means = pd.DataFrame([dict(lr=r) | interval(unit[i], level) for i,r in enumerate(rates)])
     together = 1 - (1 - level)/len(pairs)
-    differences = pd.DataFrame([dict(rate=rates[i], other=rates[j]) | interval(unit[i] - unit[j], together) for i,j in pairs])
+    def difference(i, j): return dict(rate=rates[i], other=rates[j]) | interval(unit[i] - unit[j], together)
+    differences = pd.DataFrame([difference(i, j) for i,j in pairs])
     return RateModel(means, differences, float(np.sqrt(np.squeeze(fit.cov_re))), float(np.sqrt(fit.scale)))
 
 # %% ../nbs/83c_effects.ipynb #3bb60492

@@ -112,8 +112,8 @@ def with_former(
 # %% ../nbs/37_result.ipynb #5707e010
 OLD = '.old'
 ARTIFACTS = ('params.json', 'result.json', 'error.json', 'error.ipynb', 'notebook.ipynb', 'weights.safetensors',
-    *KINDS_OF_FILES.values(), 'history.csv', 'layers.csv', 'histograms.csv', 'explain.csv', 'explain.png', 'measures.csv',
-    'disturbances.csv')
+    *KINDS_OF_FILES.values(), 'history.csv', 'layers.csv', 'histograms.csv', 'explain.csv', 'explain.png',
+    'measures.csv', 'disturbances.csv')
 
 def remove(
     path:Path # a file, a link, a folder, or nothing

@@ -42,8 +42,8 @@ def check_study(
         v = getattr(s, k)
         if isinstance(v, (str, Path)) or k == 'templates' and v is None: continue
         raise ValueError(f"{k}={v!r}: expected a path")
-    for k in ('train', 'quantize', 'measure'):
-        if k != 'measure' or s.measure is not None: check_settings(k, getattr(s, k))
+    for k in ('train', 'quantize'): check_settings(k, getattr(s, k))
+    if s.measure is not None: check_settings('measure', s.measure)
     check_variants(s.variants)
     def lr_of(name, value): return parse_lr(value)
     for k,check in dict(lrs=lr_of, seeds=whole, **LISTED).items():
@@ -72,7 +72,8 @@ class Study:
     root:str='runs'
     # folder of train.ipynb and quantize.ipynb, relative to the study's; the package's own if None
     templates:str|None=None
-    measure:dict|None=None       # parameters of a cell that measures each network, see `MeasureConfig`; None: there is none
+    # parameters of the cell that measures each network, see `MeasureConfig`; None: there is none
+    measure:dict|None=None
 
     def __post_init__(self): check_study(self)
 
@@ -157,7 +158,7 @@ def measure_task(self:Study,
 # %% ../nbs/86_study.ipynb #6d008a7c
 @patch
 def tasks(self:Study)->list[Task]:
-    "All cells, first those that train, then those that quantize or measure; raises `ValueError` if two would share a folder"
+    "All cells, first those that train, then those that measure or quantize; raises `ValueError` for a shared folder"
     settings = repr(self), {k: id(v) for k,v in solvers.items()}
     if getattr(self, '_planned', (None,))[0] != settings: self._planned = settings, self._plan_tasks()
     return list(self._planned[1])

@@ -115,7 +115,7 @@ class Loop:
             state,_ = self.study.state(t)
             key = self.study.key(t)
             # its training diverged or failed, or gave the weights it had been run with
-            if t.needs and (key is None or state == 'done'): self.leave(t)
+            if t.needs and (key is None or self.is_settled(t, state)): self.leave(t)
             elif self.failed_elsewhere(t): self.end(t)
             else: self.submit(t, key)
 
@@ -146,6 +146,10 @@ class Loop:
         elif why == ELSEWHERE: self.away[t.out] = t,None
         elif why or self.study.state(t)[0] in ('done', 'diverged'): self.end(t, why)
         else: self.away[t.out] = t,time.monotonic() + LATE
+
+    def is_settled(self, t, state):
+        "Is a cell's result there, and, if it is a training, are the weights that others wait for?"
+        return state == 'diverged' or state == 'done' and (t.kind != 'train' or self.study.has_weights(t))
 
     def is_made(self, t):
         "Is a cell's result there, with its files?"

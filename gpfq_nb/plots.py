@@ -152,12 +152,12 @@ def file_name(
     return f"{safe.strip('.-')[:60] or 'name'}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 # %% ../nbs/83_plots.ipynb #d31db6fb
-GROUP = ['study', 'data', 'model', 'stem']
+GROUP = ['study', 'data', 'model', 'stem', 'recipe']
 
 def log_groups(
     log:pd.DataFrame # as `gpfq_nb.log.read_log` gives it
 )->dict:             # name -> its rows; the name is '' if there is one group only
-    "The rows of each study, data set and network, which no figure may mix"
+    "The rows of each study, data set, network and recipe, which no figure may mix"
     groups = log.fillna(dict.fromkeys(GROUP, '')).groupby(GROUP, sort=True)
     parts = [(tuple(dict.fromkeys(str(v) for v in k if v)), g) for k,g in groups]
     if len(parts) <= 1: return {'': log}

@@ -76,8 +76,8 @@ COLUMNS = dict(     # column -> "type", or "type place"
     stale='boolean', variant='string')
 COLUMNS |= dict(data='string data.name', n_train='Int64 data.n_train', n_test='Int64 data.n_test',
     model='string model.name', stem='string model.stem', normalize='string params.normalize')
-COLUMNS |= field_columns(DataConfig, 'params')
-COLUMNS |= field_columns(TrainConfig, 'training')
+COLUMNS |= field_columns(DataConfig, 'params') | field_columns(TrainConfig, 'training')
+COLUMNS |= dict(recipe='string training.recipe', epochs_before='Int64 training.epochs_before', start='string training.start')
 COLUMNS |= field_columns(QuantConfig, 'config') | dict(bits='Int64 config.bits')
 COLUMNS |= dict(preset='string params.preset', calib='Int64', calib_seed='Int64 params.calib_seed',
     calib_batch_size='Int64 params.batch_size', augment_calib='boolean params.augment_calib',

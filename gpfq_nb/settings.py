@@ -22,7 +22,7 @@ from .files import few, jsonable
 from .models import check_model_name, check_stem, is_weights_name, pick_device, weights_entry, weights_file
 from .onnx import saved_kinds
 from .options import flag, one_of, whole, whole_or_none
-from .recipe import TrainConfig, parse_lr
+from .recipe import TrainConfig, parse_lr, told
 from .selection import DataConfig
 from .store import cell_key, hash_of
 
@@ -68,9 +68,11 @@ def train_plan(
     normalize=None,      # see `load_dataset`
     device:str|None=None,# a GPU if there is one
     num_classes:int|None=None,# outputs; as many as the data set has classes
+    weights:str|Path='', # what to go on from, with a fresh optimizer: a file, or a name of torchvision's; random if empty
+    recipe:str='',       # what the log calls this way to train
     **config             # fields of `TrainConfig`: lr, epochs, seed, ...; of `DataConfig`: size, train_limit, ...
 )->JobPlan:
-    "A training with its settings checked; raises `ValueError`"
+    "A training with its settings checked; raises `ValueError`. The weights are not looked for yet"
     check_known(config, [*READING, *(f.name for f in dataclasses.fields(TrainConfig))], 'training')
     images = DataConfig(**reading(config))
     settings = TrainConfig(**{k:v for k,v in config.items() if k not in READING})
@@ -80,10 +82,13 @@ def train_plan(
     check_normalize(normalize)
     pick_device(device)
     if num_classes is not None: whole('num_classes', num_classes, 1, MAX_CLASSES)
+    if not isinstance(recipe, str): raise ValueError(f"recipe={recipe!r}: expected a name")
+    if is_weights_name(weights): weights_entry(weights)
     params = dict(model=model, data=data, stem=stem, normalize=normalize, device=device)
-    params |= dataclasses.asdict(images) | dataclasses.asdict(settings)
-    if num_classes is not None: params['num_classes'] = num_classes     # keys from before there was this option hold
-    return JobPlan('train', jsonable(params), settings)
+    params |= dataclasses.asdict(images) | told(settings)
+    later = dict(num_classes=num_classes, weights=str(weights), recipe=recipe)
+    params |= {k: v for k,v in later.items() if v not in (None, '')}    # keys from before there were these options hold
+    return JobPlan('train', jsonable(params), settings, str(weights))
 
 # %% ../nbs/79_settings.ipynb #2091f385
 PRESETS = dict(default=QuantConfig, plain=QuantConfig.plain, paper=QuantConfig.paper)

@@ -6,17 +6,16 @@
 __all__ = ['Look']
 
 # %% ../nbs/87_state.ipynb #da69ed09
-import dataclasses, functools, os, stat, time
+import functools, os, stat, time
 
 import pandas as pd
 from fastcore.basics import patch
 
 from .execute import read_error, template_hash
-from .files import hash_once, jsonable, read_json
-from .log import YOUNG, check_logs, is_log, read_csv_log
-from .result import CELL_KINDS, cell_key, read_result, with_former
+from .files import hash_once
+from .log import YOUNG, is_log, read_csv_log
+from .result import CELL_KINDS, cell_key, read_result
 from .rows import Facts, facts_in, make_log
-from .store import differences
 from .study import Study, Task
 from .tables import gc_paused
 
@@ -62,7 +61,7 @@ def rows(self:Study)->dict: # path in the study's folder -> its status and weigh
     if getattr(self, '_rows', (None,))[0] == looks: return self._rows[1]
     try: log = read_csv_log(file) if is_log(file) else make_log([])
     except ValueError: log = make_log([])
-    said = dict(zip(log.path, log[['status', 'weights_sha256']].astype(object).to_dict('records')))
+    said = dict(zip(log.path, log[['status', 'weights_sha256', 'start']].astype(object).to_dict('records')))
     if time.time() - now.st_mtime > YOUNG: self._rows = looks, said
     return said
 
@@ -127,8 +126,8 @@ class Look:
     def state(self, t):
         "See `Study.state`"
         needed = self.training(t.needs) if t.needs else ''
-        if needed == 'diverged': return 'skipped', 'training diverged'
-        if needed == 'failed': return 'blocked', 'training failed'
+        if needed in ('diverged', 'skipped'): return 'skipped', 'training diverged'
+        if needed in ('failed', 'blocked'): return 'blocked', 'training failed'
         r = self.study.facts(t)
         if not r and t.out.exists() and not t.out.is_dir():
             return 'failed', 'a file lies in the place of its folder: move it away'
@@ -142,7 +141,8 @@ class Look:
             lines = f"{error['ename']}: {error['evalue']}".strip().splitlines() or ['']
             return 'failed', lines[0][:200]
         row = self.rows.get(t.path)
-        if row and not there and (not t.needs or row['weights_sha256'] == self.weights(t.needs)):
+        read = 'start' if t.kind == 'train' else 'weights_sha256'       # what the cell has read
+        if row and not there and (not t.needs or row[read] == self.weights(t.needs)):
             return 'logged', 'its files are not on this machine'
         if key is None: return 'waiting', 'for its training'
         if r: return 'outdated', 'its result is of other parameters, another template or version'
@@ -213,10 +213,15 @@ def stuck(self:Study,
     cells:list,     # that are to be run
     states:dict     # (kind, cell) -> state
 )->set:             # names of train cells
-    "The trainings whose weights are wanted, and are not there though they are finished"
+    "The trainings whose weights are wanted, by a cell or by one of these, and are not there though they are finished"
     finished = ('done', 'logged', 'outdated')
-    wanted = {t.needs.cell: t.needs for t in cells if t.needs}
-    return {n for n,t in wanted.items() if states.get(('train', n)) in finished and not self.has_weights(t)}
+    wanted = list({t.needs.cell: t.needs for t in cells if t.needs}.values())
+    gone = set()
+    for t in wanted:
+        if t.cell in gone or states.get(('train', t.cell)) not in finished or self.has_weights(t): continue
+        gone.add(t.cell)
+        if t.needs: wanted.append(t.needs)                       # to train it anew
+    return gone
 
 # %% ../nbs/87_state.ipynb #e19d6d53
 @patch
@@ -237,64 +242,6 @@ def todo(self:Study,
     unsettled = [t for t in ts if is_open(t)]
     stuck = self.stuck(unsettled, states)
     def again(t): return t.kind == 'train' and t.cell in stuck and rerun
-    def ready(t): return is_open(t) and (rerun or not t.needs or t.needs.cell not in stuck)
+    def held(t): return bool(t.needs) and (t.needs.cell in stuck or is_open(t.needs) and held(t.needs))
+    def ready(t): return is_open(t) and (rerun or not held(t))
     return [t for t in ts if again(t) or ready(t)]
-
-# %% ../nbs/87_state.ipynb #ec9bbc62
-@patch
-def check_folder(self:Study)->None:
-    "Refuse a folder with files of the names that a study writes, that no study wrote; raises `FileExistsError`"
-    if (self.folder/'study.json').exists(): return
-    names = ('report.html', 'report.ipynb', 'figures', *CELL_KINDS)
-    found = [n for n in names if (self.folder/n).exists()]
-    if found:
-        raise FileExistsError(f"{self.folder} holds {', '.join(found)} and no study.json: "
-            "it is not a study's folder; give the study another name")
-    if self.folder.is_dir(): check_logs(self.folder)
-
-# %% ../nbs/87_state.ipynb #028c16f6
-@patch
-def is_made_so(self:Study,
-    t:Task     # any cell
-)->bool|None:  # None: no result that can be read
-    "Is the cell's result of the parameters that the plan has now? See `agrees`"
-    r = self.facts(t)
-    return r.same if r else None
-
-@patch
-def is_saved(self:Study)->bool:
-    "Does study.json say these very settings?"
-    try: said = with_former(read_json(self.folder/'study.json'))
-    except (OSError, ValueError): return False                  # `Study.load` says what is wrong with it
-    return said == jsonable(self.settings())
-
-# %% ../nbs/87_state.ipynb #16afeac8
-@patch
-def left_out(self:Study)->list[str]: # paths in the folder
-    "Cells that are finished, in the folder or its log, and that this plan does not have, or has with other parameters"
-    plan = {t.path: t for t in self.tasks()}
-    rows = self.rows()
-    changed = []
-    if (self.folder/'study.json').exists() and not self.is_saved():
-        for u in Study.load(self.folder).tasks():
-            p = u.path
-            if p not in plan or jsonable(plan[p].params) != jsonable(u.params): changed.append(p)
-    # with other settings: somebody has edited study.json
-    otherwise = [p for p,t in plan.items() if p in rows and self.is_made_so(t) is False]
-    unknown = [p for p in rows if p not in plan and p.split('/')[0] in CELL_KINDS]
-    def done(p): return p in rows or _result(self.folder/p/'result.json') is not None
-    return [p for p in dict.fromkeys(changed + otherwise + unknown) if done(p)]
-
-# %% ../nbs/87_state.ipynb #723e101d
-@patch
-def check_plan(self:Study)->None:
-    "Refuse a plan that leaves out cells that are finished; raises `FileExistsError`"
-    gone = self.left_out()
-    if not gone: return
-    there = Study.load(self.folder) if (self.folder/'study.json').exists() else self
-    names = [f.name for f in dataclasses.fields(self) if f.name not in ('root', 'name')]
-    old,new = ({k: getattr(s, k) for k in names} for s in (there, self))
-    how = differences(old, new)
-    raise FileExistsError(f"{self.folder} has {len(gone)} finished cells that this plan leaves out "
-        f"or would make otherwise, such as {gone[0]}" + (f" ({how})" if how else '') + ": give the study another name, "
-        "or drop them from its log (force=True, --force; a copy of the log stays)")

@@ -27,7 +27,7 @@ from .settings import train_plan, varying
 from .solvers import is_fixed, solvers
 from .storage import Mirror, from_uri
 from .store import check_writable, differences
-from .variants import LISTED, OWN, check_settings, check_variants
+from .variants import LISTED, OWN, check_recipes, check_settings, check_variants
 
 # %% ../nbs/86_study.ipynb #8defbe80
 def check_study(
@@ -45,6 +45,7 @@ def check_study(
     for k in ('train', 'quantize'): check_settings(k, getattr(s, k))
     if s.measure is not None: check_settings('measure', s.measure)
     check_variants(s.variants)
+    check_recipes(s.recipes)
     def lr_of(name, value): return parse_lr(value)
     for k,check in dict(lrs=lr_of, seeds=whole, **LISTED).items():
         distinct = dict.fromkeys(check(k, v) for v in several(getattr(s, k)))
@@ -55,7 +56,7 @@ def check_study(
 # %% ../nbs/86_study.ipynb #98ecf26d
 @dataclass
 class Study:
-    "Learning rates × seeds to train with, × bits × variants × calibration seeds to quantize with"
+    "Learning rates × seeds × recipes to train with, × bits × variants × calibration seeds to quantize with"
     name:str                     # its folder is root/name
     data:str='digits'            # see `load_dataset`
     model:str='tiny'             # see `create_model`
@@ -74,6 +75,8 @@ class Study:
     templates:str|None=None
     # parameters of the cell that measures each network, see `MeasureConfig`; None: there is none
     measure:dict|None=None
+    # name -> TrainConfig fields, stem, ..., and `after`, the recipe from whose weights it goes on; {}: one without a name
+    recipes:dict=field(default_factory=dict)
 
     def __post_init__(self): check_study(self)
 
@@ -104,18 +107,31 @@ class Task:
 @patch
 def train_tasks(self:Study)->list[Task]:
     "The cells that train"
-    combos = grid(self.train)
-    if len(self.lrs)*len(self.seeds)*len(combos) > MAX_CELLS:
+    combos,recipes = grid(self.train),self.recipes or {'': {}}
+    if len(self.lrs)*len(self.seeds)*len(combos)*len(recipes) > MAX_CELLS:
         raise ValueError(f"study {self.name} has more than {MAX_CELLS:,} cells: "
             "give it fewer learning rates or seeds, or divide it")
     called = varying(combos)
     tasks = []
-    home = self.folder/'train'
     for lr,seed,opts in itertools.product(self.lrs, self.seeds, combos):
-        cell = short(f'lr={lr_id(lr)}_seed={seed}{suffix(opts, called)}')
-        params = dict(model=self.model, data=self.data, lr=lr, seed=seed) | opts
-        tasks.append(Task('train', cell, home/cell, params))
+        tasks += self.recipe_tasks(f'lr={lr_id(lr)}_seed={seed}{suffix(opts, called)}', opts | dict(lr=lr, seed=seed))
     return tasks
+
+@patch
+def recipe_tasks(self:Study,
+    start:str,  # of their names
+    params:dict # that they have in common
+)->list[Task]:
+    "The cells that train from one beginning: one for each recipe"
+    made = {}
+    for name,spec in (self.recipes or {'': {}}).items():
+        cell = short(f'{start}_{name}' if name else start)
+        own = {k: v for k,v in spec.items() if k != 'after'} | (dict(recipe=name) if name else {})
+        after = made.get(spec.get('after'))
+        if after: own['weights'] = str(after.out/'weights.safetensors')
+        given = dict(model=self.model, data=self.data) | params | own
+        made[name] = Task('train', cell, self.folder/'train'/cell, given, after)
+    return list(made.values())
 
 # %% ../nbs/86_study.ipynb #3ec558a0
 @patch
@@ -195,7 +211,7 @@ def check_cells(
     seen = set()
     ts = s.tasks()
     for t in ts:
-        if t.needs and t.needs is not ts[0]: continue           # every network is quantized in the same ways
+        if t.kind != 'train' and t.needs is not ts[0]: continue # every network is quantized in the same ways
         given = {k:v for k,v in t.params.items() if k in takes[t.kind]}
         known = json.dumps(jsonable(given), sort_keys=True)
         if known in seen: continue
@@ -248,7 +264,9 @@ def check(self:Study)->None:
 @patch
 def settings(self:Study)->dict:
     "What study.json says of it"
-    unsaid = ('root', 'measure') if self.measure is None else ('root',)
+    unsaid = ['root']
+    if self.measure is None: unsaid.append('measure')
+    if not self.recipes: unsaid.append('recipes')
     settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in unsaid}
     own = self.templates and (self.folder/self.templates).resolve()
     if not own or not own.is_relative_to(self.folder.resolve()): return settings

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 
 from .engines import Dask, EngineGone, Pool, check_cluster
 from .execute import execute, read_notebook, sweep_scratch, template_hash
+from .guard import Study, Task
 from .leases import NAME, leased, take
 from .log import is_log, keep_copy, make_log, read_csv_log, read_log, write_log
 from .loop import Loop
@@ -24,7 +25,6 @@ from .result import CELL_KINDS, MAKING, settle
 from .state import _result
 from .store import check_writable
 from .storage import check_store
-from .study import Study, Task
 from .tables import gc_paused
 from .tracking import check_mlflow, tracked
 from .workers import Workers, cores

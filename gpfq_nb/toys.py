@@ -38,15 +38,17 @@ sha = lambda f: hashlib.sha256(Path(f).read_bytes()).hexdigest()
 """
 
 TOY_TRAIN = TOY + """
-(d/'weights.safetensors').write_text(f'{lr} {seed}')
+before = f' {recipe} after: {Path(weights).read_text()}' if weights else f' {recipe}' if recipe else ''
+(d/'weights.safetensors').write_text(f'{lr} {seed}' + before)
 status = 'diverged' if lr == diverge else 'done'
 made = dict(file='weights.safetensors', sha256=sha(d/'weights.safetensors'))
-facts = dict(status=status, weights=made, training=dict(lr=lr, seed=seed), float=dict(top1=.9))
+how = dict(lr=lr, seed=seed, recipe=recipe or None, start=sha(weights) if weights else None)
+facts = dict(status=status, weights=made, training=how, float=dict(top1=.9))
 (d/'result.json').write_text(json.dumps(dict(kind=kind, key=key, **facts)))
 """
 
 TOY_QUANTIZE = TOY + """
-lr,seed = Path(weights).read_text().split()
+lr,seed = Path(weights).read_text().split()[:2]
 facts = dict(variant=variant, config=dict(bits=bits, method=method or 'gpfq', seed=calib_seed),
     params=dict(calib=calib, calib_seed=calib_seed, fail=fail),
     weights=dict(file=os.path.relpath(weights, d.parent), sha256=sha(weights)),
@@ -61,7 +63,7 @@ def toy_templates(
     "Write notebooks `train` and `quantize` that have the shape of the real ones and do next to nothing"
     folder = Path(folder)
     common = dict(out='', key='', sleep=0, fail=None, die=None, fell=None, hang=None, data='', model=None, seed=0)
-    train = dict(kind='train', lr=1e-3, diverge=None)
+    train = dict(kind='train', lr=1e-3, diverge=None, weights='', recipe='')
     quantize = dict(kind='quantize', weights='', bits=4, calib=1, calib_seed=0, variant='', preset='default',
         method=None, percentile=None, skip=None)
     spec = dict(kernelspec=dict(name='python3', display_name='python3', language='python'))

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'EPOCH_BAR', 'lr_at', 'make_optimizer', 'check_answer', 'train_epoch', 'score', 'run_identity',
-           'save_checkpoint', 'load_checkpoint', 'check_last_batch', 'check_fit', 'TrainResult', 'bar_text', 'train']
+           'save_checkpoint', 'load_checkpoint', 'check_last_batch', 'check_fit', 'TrainResult', 'bar_text',
+           'order_seed', 'train']
 
 # %% ../nbs/61_train.ipynb #f9631679
 import dataclasses, math, time
@@ -13,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterable
 
-import pandas as pd, torch, torch.nn.functional as F
+import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
+from .average import adopt, running_average
 from .data import ImageData
 from .files import load_tensors, save_tensors
 from .models import check_state, eval_mode, hits, seeded
-from .recipe import OPTIMIZERS, SCHEDULES, TrainConfig, parse_lr
+from .recipe import OPTIMIZERS, SCHEDULES, TrainConfig, parse_lr, told
 
 # %% ../nbs/61_train.ipynb #6b0b8a3c
 def lr_at(
@@ -70,7 +73,8 @@ def train_epoch(
     opt:torch.optim.Optimizer,  # its learning rate is set at every step
     config:TrainConfig,         # schedule, label_smoothing, bf16, channels_last
     epoch:int,                  # counted from 0
-    show:Callable=None          # called now and then with the loss so far
+    show:Callable=None,         # called now and then with the loss so far
+    average:AveragedModel=None  # of the weights, brought up to date at every step
 )->dict:                        # lr (the last step's), train_loss, train_top1; a loss of nan if it was not finite
     "One pass over the training batches; ends early at a loss that is not finite"
     dev = next(model.parameters()).device
@@ -88,6 +92,7 @@ def train_epoch(
         opt.zero_grad()
         loss.backward()
         opt.step()
+        if average: average.update_parameters(model)
         tot += torch.stack([loss.detach().double()*len(y), hits(out.detach(), y).double()])
         n += len(y)
         if i % 20 == 19 or i+1 == len(batches):
@@ -119,11 +124,12 @@ CHECKPOINT = 'state.safetensors'
 def run_identity(
     model:nn.Module,    # to be trained
     data:ImageData,     # on these images
-    config:TrainConfig  # in this way
+    config:TrainConfig, # in this way
+    before:int=0        # epochs that its weights have been trained already
 )->dict:                # in JSON's types
     "What a checkpoint must have in common with the run that resumes it"
-    return dict(
-        dataclasses.asdict(config), milestones=list(config.milestones),
+    return told(config) | (dict(epochs_before=before) if before else {}) | dict(
+        milestones=list(config.milestones),
         dataset=data.name, images=[len(data.train), len(data.test)], mean=list(data.mean), std=list(data.std),
         parameters=sum(p.numel() for p in model.parameters()))
 
@@ -133,10 +139,12 @@ def save_checkpoint(
     model:nn.Module,            # as trained so far
     opt:torch.optim.Optimizer,  # with its state
     generator:torch.Generator,  # of order, augmentation and dropout
-    meta:dict                   # identity, status and history
+    meta:dict,                  # identity, status and history
+    average:AveragedModel=None  # of its weights
 )->Path:                        # the file
     "All that training needs to go on, in one file, whole or not at all"
     ts = {f'model.{k}': v for k,v in model.state_dict().items()}
+    if average: ts |= {f'average.{k}': v for k,v in average.state_dict().items()}
     ts['generator'] = generator.get_state()
     for i,state in opt.state_dict()['state'].items():           # of parameter number i
         ts |= {f'optimizer.{i}.{k}': v for k,v in state.items() if isinstance(v, Tensor)}
@@ -148,7 +156,8 @@ def load_checkpoint(
     model:nn.Module,            # gets the saved weights
     opt:torch.optim.Optimizer,  # gets the saved state
     generator:torch.Generator,  # gets the saved state
-    identity:dict               # of the run that wants to go on, see `run_identity`
+    identity:dict,              # of the run that wants to go on, see `run_identity`
+    average:AveragedModel=None  # gets the saved one
 )->dict:                        # the meta it was saved with
     "Restore what `save_checkpoint` wrote; a checkpoint of another run is refused by name with `ValueError`"
     path = Path(folder)/CHECKPOINT
@@ -161,6 +170,9 @@ def load_checkpoint(
     state = {k.removeprefix('model.'): v for k,v in ts.items() if k.startswith('model.')}
     check_state(model, state, f"the weights in {path} and this model")
     model.load_state_dict(state)
+    if average:
+        saved = {k.removeprefix('average.'): v for k,v in ts.items() if k.startswith('average.')}
+        average.load_state_dict(saved)
     generator.set_state(ts['generator'])
     parameters = [p for g in opt.param_groups for p in g['params']]
     for i,p in enumerate(parameters):
@@ -226,6 +238,14 @@ def bar_text(
     "What the progress bar says besides the number of epochs"
     return f'loss {loss:.3f}' + ('' if top1 is None else f' test {100*top1:.1f} %')
 
+# %% ../nbs/61_train.ipynb #0efd8cc9
+def order_seed(
+    seed:int,   # of the training
+    before:int  # epochs that its weights have been trained already
+)->int:         # `seed` itself where there are none
+    "The seed of order, augmentation and dropout"
+    return int(np.random.SeedSequence((seed, before)).generate_state(1, np.uint64)[0] >> 1) if before else seed
+
 # %% ../nbs/61_train.ipynb #6c2f8b31
 def train(
     model:nn.Module,                # trained in place, on the device it is on
@@ -234,19 +254,21 @@ def train(
     checkpoint:str|Path|None=None,  # a folder to save to after every epoch, and to resume from
     resume:bool=True,               # go on from `checkpoint` if something is there
     progress:bool=True,             # show a bar
-    callback:Callable=None          # called with each epoch's row, a dict, once it is saved
+    callback:Callable=None,         # called with each epoch's row, a dict, once it is saved
+    before:int=0                    # epochs that its weights have been trained already
 )->TrainResult:                     # model, history, status, seconds
     "Train `model` on `data`, testing after every epoch; raises `ValueError` as `check_fit` and `load_checkpoint`"
     check_fit(model, data, config.batch_size)
     if config.channels_last: model.to(memory_format=torch.channels_last)
     dev = next(model.parameters()).device
-    gen = torch.Generator().manual_seed(config.seed)
+    gen = torch.Generator().manual_seed(order_seed(config.seed, before))
     opt = make_optimizer(model, config)
-    identity = run_identity(model, data, config)
+    average = running_average(model, config.ema) if config.ema else None
+    identity = run_identity(model, data, config, before)
     rows = []
     status = 'running'
     if checkpoint and resume and (Path(checkpoint)/CHECKPOINT).exists():
-        meta = load_checkpoint(checkpoint, model, opt, gen, identity)
+        meta = load_checkpoint(checkpoint, model, opt, gen, identity, average)
         rows,status = meta['history'], meta['status']
     augment = min(data.shape[1:]) >= 16 if config.augment is None else config.augment
     batches = data.batches('train', config.batch_size, shuffle=True, augment=augment, generator=gen, device=dev)
@@ -261,16 +283,17 @@ def train(
             t0 = time.perf_counter()
             model.train()
             with seeded(int(torch.randint(2**62, (1,), generator=gen)), dev):       # for dropout
-                row = dict(epoch=len(rows)+1) | train_epoch(model, batches, opt, config, len(rows), show)
+                row = dict(epoch=len(rows)+1) | train_epoch(model, batches, opt, config, len(rows), show, average)
             row |= score(model, tests) if math.isfinite(row['train_loss']) else not_tested
             row['seconds'] = time.perf_counter() - t0
             rows.append(row)
             if not math.isfinite(row['train_loss']) or not math.isfinite(row['test_loss']): status = 'diverged'
             elif len(rows) == config.epochs: status = 'done'
             meta = dict(identity=identity, status=status, history=rows)
-            if checkpoint: save_checkpoint(checkpoint, model, opt, gen, meta)
+            if checkpoint: save_checkpoint(checkpoint, model, opt, gen, meta, average)
             show(row['train_loss'])
             bar.update()
             if callback: callback(row)
+    if average and status == 'done': adopt(model, average, data.batches('train', config.batch_size, device=dev))
     history = pd.DataFrame(rows).astype(float).astype({'epoch': int})
     return TrainResult(model, history, status, float(history.seconds.sum()))

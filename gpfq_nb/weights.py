@@ -53,10 +53,10 @@ def is_grid(
     return FLOAT32.tiny <= abs(step) <= FLOAT32.max and is_count(lo, -MAX_CODE, 0) and is_count(hi, 0, MAX_CODE)
 
 # %% ../nbs/57_weights.ipynb #e1100006
-NUMBERS = ('lr', 'momentum', 'weight_decay', 'warmup', 'gamma', 'label_smoothing')
-COUNTS = ('epochs', 'batch_size', 'seed')
+NUMBERS = ('lr', 'momentum', 'weight_decay', 'warmup', 'gamma', 'label_smoothing', 'ema')
+COUNTS = ('epochs', 'batch_size', 'seed', 'epochs_before')
 FLAGS = ('nesterov', 'augment', 'bf16', 'channels_last')
-TEXTS = ('optimizer', 'schedule')
+TEXTS = ('optimizer', 'schedule', 'recipe', 'start')
 
 # %% ../nbs/57_weights.ipynb #e1100007
 SETTING_KINDS = ( # what a setting should be, the settings that should, and whether a value is that

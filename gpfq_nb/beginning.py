@@ -13,6 +13,7 @@ from .files import file_hash
 from .models import MADE_WITH, create_model, eval_mode, is_weights_name, load_model, pick_device, size_facts
 from .models import weights_facts, weights_file
 from .settings import JobPlan
+from .weights import load_weights
 
 # %% ../nbs/83d_beginning.ipynb #9aa543e0
 def outputs_of(
@@ -61,15 +62,20 @@ def network_facts(
 def network_to_train(
     plan:JobPlan,     # of `train_plan`
     images:ImageData  # to train it on
-)->tuple[nn.Module,dict]: # the network; of the weights it goes on from: start (their hash), epochs_before. {} if random
-    "The network that a training begins with; raises `ValueError` for weights of another normalisation, or quantized"
+)->tuple[nn.Module,dict]:  # the network, and of the weights that it goes on from ({} if it begins at random ones):
+                            # start (their hash), epochs_before, first_seed (of all their training; None: not known)
+    "The network that a training begins with; raises `ValueError` for weights of another network or normalisation"
     p = plan.params
     if not plan.weights:
         net = network_for(p['model'], images, p['stem'], plan.config.seed, p['device'], p.get('num_classes'))
         return net,{}
     facts = network_facts(p, images)
-    made = {k: facts[k] for k in MADE_WITH if k in facts}
-    net,meta = load_model(plan.weights, facts['model'], **made)
+    meta = {k: v for k,v in load_weights(plan.weights)[1].items() if v is not None}
+    for k in ('model', 'stem'):
+        if meta.get(k, facts[k]) == facts[k]: continue
+        raise ValueError(f"{plan.weights} holds a network of {k}={meta[k]!r}, asked for is {facts[k]!r}: "
+            f"say so ({k}=, --{k})")
+    net,_ = load_model(plan.weights, facts['model'], **{k: facts[k] for k in MADE_WITH if k in facts})
     if meta.get('quantization') or meta.get('inputs'):
         raise ValueError(f"{plan.weights} holds a quantized network: expected float weights to go on from")
     here = dict(mean=list(images.mean), std=list(images.std))
@@ -80,4 +86,5 @@ def network_to_train(
     outputs_of(net.to(pick_device(p['device'])), images, p['model'])
     how = meta.get('training') or {}
     before = (how.get('epochs_before') or 0) + (how.get('epochs') or 0)
-    return net, dict(start=file_hash(weights_file(plan.weights)), epochs_before=before)
+    first = how.get('first_seed') if 'start' in how else how.get('seed')
+    return net, dict(start=file_hash(weights_file(plan.weights)), epochs_before=before, first_seed=first)

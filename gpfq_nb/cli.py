@@ -120,6 +120,8 @@ def train_options(parser)->None:
     add_own(parser, 'data', 'num_classes', kind=int)
     add_own(parser, 'data', 'normalize', more="; default: the data set's own")
     add_fields(parser, 'data', DataConfig, DATA)
+    add_option(parser, 'training', 'weights', "weights file to go on from, or a name of torchvision's, with a fresh "
+        "optimizer (default: random weights)", short=SHORT['weights'], metavar='FILE')
     add_fields(parser, 'training', TrainConfig, TRAINING, short=dict(batch_size='-bs'), convert=READ)
     add_option(parser, 'output', 'out', "folder of weights.safetensors, history.csv, result.json; "
         "default: runs/train, or the first free one of runs/train-2, ...", metavar='FOLDER')
@@ -133,7 +135,7 @@ def gpfq_train(o):
     "Train a network; killed and started again, it goes on after the last whole epoch; what is done is not done again"
     from gpfq_nb.jobs import train_job, train_plan
     fixed = dict(model=o.model, data=o.data, stem=o.stem, normalize=parse_normalize(o.normalize), device=o.device,
-        num_classes=o.num_classes)
+        num_classes=o.num_classes, weights=o.weights or '')
     job = functools.partial(train_job, progress=not o.quiet, force=o.force, **fixed)
     plan = functools.partial(train_plan, **fixed)
     out,log = run_grid(job, plan, o.out, 'runs/train', {k: getattr(o, k) for k in DATA + TRAINING})

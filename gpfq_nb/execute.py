@@ -17,7 +17,7 @@ import nbformat
 from filelock import FileLock, Timeout
 from zmq import ZMQError
 
-from .files import atomic_write, file_hash, read_json, regular_file, shortened, write_json
+from .files import atomic_write, file_hash, jsonable, read_json, regular_file, shortened, write_json
 from .leases import take
 from .result import models_of, place, read_result, settle, under_way
 from .store import check_foreign, check_places, check_writable, prepare
@@ -148,7 +148,8 @@ def _execute(template, path, params, timeout, tag):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         # nothing is left to save when the last cell has ended: no need to wait for the kernel's own good-bye
         config = Config(KernelManager=manager, NotebookClient=dict(shutdown_kernel='immediate'))
-        nb = papermill.execute_notebook(str(template), str(path), params, progress_bar=False, execution_timeout=timeout,
+        given = jsonable(params)                                 # papermill would write a tuple as a text
+        nb = papermill.execute_notebook(str(template), str(path), given, progress_bar=False, execution_timeout=timeout,
             config=config)
     nb.metadata.papermill.update(input_path=Path(template).name, output_path=Path(path).name)
     atomic_write(path, nbformat.writes(nb))

@@ -52,7 +52,7 @@ def counted(
 
 def study_parts(
     studies     # folders, each a study or any folder with results or logs below it
-)->dict:        # (data, model, stem) -> its parts
+)->dict:        # (data, model, stem, recipe) -> its parts
     "The parts of some studies; raises `ValueError` for one in which no network was quantized"
     parts,used = {},set()
     for folder in map(Path, studies):
@@ -63,7 +63,7 @@ def study_parts(
         for group,part in log_groups(log).items():
             cells = counted(part)
             if not len(cells): continue
-            told = [None if pd.isna(v) else str(v) for v in cells[['study', 'data', 'model', 'stem']].iloc[0]]
+            told = [None if pd.isna(v) else str(v) for v in cells[['study', 'data', 'model', 'stem', 'recipe']].iloc[0]]
             own = told[0] or folder.resolve().name
             names[own] = names.get(own) or unused(own, used)
             parts.setdefault(tuple(told[1:]), []).append(Part(names[own], folder, folder/'figures'/group, cells))
@@ -199,7 +199,7 @@ def add_tables(
 @dataclass
 class Gathered:
     "What a page shows of one data set and network; how a network is labelled is its `variant`, a position in `labels`"
-    name:str                # data set and network
+    name:str                # data set and network, and how it was trained
     networks:pd.DataFrame   # of `network_rows`, with variant, control, layers, histograms, training
     layers:pd.DataFrame     # of `layer_rows`; layers: the network it belongs to; mean: is it an average over seeds?
     histograms:pd.DataFrame # of `histogram_rows`, likewise
@@ -227,7 +227,7 @@ def label_pairs(
 
 # %% ../nbs/98b_gathered.ipynb #460bc7ce
 def gathered(
-    key:tuple,          # data set, network, stem
+    key:tuple,          # data set, network, stem, recipe
     parts:list,         # of `Part`
     limit:int=ROWS,     # rows of a table
     numbers:int=NUMBERS # in all histograms
@@ -239,7 +239,8 @@ def gathered(
     networks = networks.assign(variant=networks.label.map(labels.index), control=networks.label.isin(control))
     tables = add_tables(networks, parts, limit, numbers)
     folders = {p.study: p.folder for p in parts}
-    name = ', '.join(k for k in key[:2] if k) or 'unnamed'
+    data,model,_,recipe = key
+    name = ', '.join(filter(None, (data, model, recipe))) or 'unnamed'
     return Gathered(name, **tables, labels=labels, pairs=pairs, studies=folders, notes=[note] if note else [])
 
 def gather(
@@ -251,6 +252,6 @@ def gather(
     n = len(parts)
     found = [gathered(key, some, max(1, limit//n), NUMBERS//n) for key,some in parts.items()]
     names = [g.name for g in found]
-    for g,(_,_,stem) in zip(found, parts):
+    for g,(_,_,stem,_) in zip(found, parts):
         if names.count(g.name) > 1 and stem: g.name = f'{g.name}, {stem}'
     return found

@@ -55,7 +55,9 @@ def left_out(self:Study)->list[str]: # paths in the folder
     if (self.folder/'study.json').exists() and not self.is_saved():
         for u in Study.load(self.folder).tasks():
             p = u.path
-            if p not in plan or jsonable(plan[p].params) != jsonable(u.params): changed.append(p)
+            if p in plan and jsonable(plan[p].params) == jsonable(u.params): continue
+            made_so_before = p in plan and self.state(plan[p])[0] in ('done', 'diverged')
+            if not made_so_before: changed.append(p)
     # with other settings: somebody has edited study.json
     otherwise = [p for p,t in plan.items() if p in rows and self.is_made_so(t) is False]
     unknown = [p for p in rows if p not in plan and p.split('/')[0] in CELL_KINDS]

@@ -25,6 +25,7 @@ from .models import weights_facts, weights_file
 from .onnx import save_network
 from .output import say
 from .quantize import QuantResult, quantize_model
+from .recipe import told
 from .result import KINDS_OF_FILES
 from .settings import CONFIG, quantize_plan, reading, train_plan, variant_name
 from .store import Cell, check_free, check_writable, close_cell, open_cell, result_of
@@ -65,7 +66,7 @@ def save_training(
     "Write weights.safetensors, history.csv and, last, result.json; the checkpoint is removed"
     p = cell.params
     last = res.history.iloc[-1]
-    training = dataclasses.asdict(config) | (dict(recipe=p['recipe']) if 'recipe' in p else {}) | began
+    training = told(config) | (dict(recipe=p['recipe']) if 'recipe' in p else {}) | began
     facts = dict(model=dict(name=p['model'], stem=p['stem']), data=data_facts(images), training=training,
         train=dict(loss=last.train_loss, top1=last.train_top1, epochs=len(res.history), seconds=res.seconds))
     atomic_write(cell.out/'history.csv', res.history.to_csv(index=False))

@@ -148,8 +148,8 @@ class Loop:
         else: self.away[t.out] = t,time.monotonic() + LATE
 
     def is_settled(self, t, state):
-        "Is a cell's result there, and, if it is a training, are the weights that others wait for?"
-        return state == 'diverged' or state == 'done' and (t.kind != 'train' or self.study.has_weights(t))
+        "Can nothing more come of a cell, or is its result there, and, if it is a training, its weights as well?"
+        return state in ('diverged', 'skipped', 'blocked') or state == 'done' and (t.kind != 'train' or self.study.has_weights(t))
 
     def is_made(self, t):
         "Is a cell's result there, with its files?"

@@ -93,10 +93,11 @@ def before_training(
 )->nn.Module|None:      # None: not known
     "The network as its training began, made again from its seed"
     how = facts.get('training')
-    if params['initial'] is None or not how: return None
+    seed = (how or {}).get('first_seed' if 'start' in (how or {}) else 'seed')
+    if params['initial'] is None or seed is None: return None
     device = str(next(net.parameters()).device)
     stem = facts.get('stem') or 'imagenet'
-    return network_for(params['initial'], images, stem, how['seed'], device, facts['num_classes'])
+    return network_for(params['initial'], images, stem, seed, device, facts['num_classes'])
 
 # %% ../nbs/84a_measuring.ipynb #23dc8386
 def first_tests(

@@ -159,7 +159,8 @@ def log_groups(
 )->dict:             # name -> its rows; the name is '' if there is one group only
     "The rows of each study, data set, network and recipe, which no figure may mix"
     groups = log.fillna(dict.fromkeys(GROUP, '')).groupby(GROUP, sort=True)
-    parts = [(tuple(dict.fromkeys(str(v) for v in k if v)), g) for k,g in groups]
+    # a study called like its data set is named once; a recipe is always named
+    parts = [((*dict.fromkeys(str(v) for v in k[:-1] if v), *(str(v) for v in k[-1:] if v)), g) for k,g in groups]
     if len(parts) <= 1: return {'': log}
     short = ['_'.join(k) or 'unnamed' for k,_ in parts]
     full = [n if short.count(n) == 1 else f'{n} {k}' for n,(k,_) in zip(short, parts)]

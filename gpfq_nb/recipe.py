@@ -70,7 +70,7 @@ class TrainConfig(InJSON):
     channels_last:bool = option(False, truth(), "memory layout of weights and images")
     seed:int = option(0, count(most=MAX_SEED), "of weights, order, augmentation and dropout")
     ema:float = option(0., real(least=0, below=1),
-        "what a running average of the weights keeps at each step, such as 0.999; 0: the last weights are taken")
+        "take an average of the weights that keeps this much of itself at each step, such as 0.999; 0: the last ones")
 
     def __post_init__(self):
         check_epochs(self)

@@ -76,8 +76,8 @@ COLUMNS = dict(     # column -> "type", or "type place"
     stale='boolean', variant='string')
 COLUMNS |= dict(data='string data.name', n_train='Int64 data.n_train', n_test='Int64 data.n_test',
     model='string model.name', stem='string model.stem', normalize='string params.normalize')
-COLUMNS |= field_columns(DataConfig, 'params') | field_columns(TrainConfig, 'training')
-COLUMNS |= dict(recipe='string training.recipe', epochs_before='Int64 training.epochs_before', start='string training.start')
+COLUMNS |= field_columns(DataConfig, 'params') | field_columns(TrainConfig, 'training') | dict(
+    recipe='string training.recipe', epochs_before='Int64 training.epochs_before', start='string training.start')
 COLUMNS |= field_columns(QuantConfig, 'config') | dict(bits='Int64 config.bits')
 COLUMNS |= dict(preset='string params.preset', calib='Int64', calib_seed='Int64 params.calib_seed',
     calib_batch_size='Int64 params.batch_size', augment_calib='boolean params.augment_calib',
@@ -248,9 +248,9 @@ def facts_in(
 # what `summary` does with each column
 SEEDS   = ['seed', 'calib_seed', 'quant_seed']         # averaged over
 ALWAYS  = ['variant', 'levels', 'bits', 'lr']          # a setting that is always shown
-MAYBE   = ['study', 'data', 'model', 'stem', 'epochs', 'optimizer', 'calib']   # shown if it varies
+MAYBE   = ['study', 'data', 'model', 'stem', 'recipe', 'epochs', 'optimizer', 'calib']   # shown if it varies
 RESULTS = list(COLUMNS)[list(COLUMNS).index('n_levels'):]      # what was found: no settings
-PLACES  = ['path', 'cell', 'kind', 'status', 'key', 'stale', 'n_train', 'n_test', 'preset']   # left out
+PLACES  = 'path cell kind status key stale n_train n_test preset start epochs_before'.split()   # left out
 # every other setting is shown if runs of one variant differ in it
 OPTIONS = [k for k in COLUMNS if k not in RESULTS + SEEDS + ALWAYS + MAYBE + PLACES]
 # the results that are averaged

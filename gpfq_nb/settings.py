@@ -68,7 +68,7 @@ def train_plan(
     normalize=None,      # see `load_dataset`
     device:str|None=None,# a GPU if there is one
     num_classes:int|None=None,# outputs; as many as the data set has classes
-    weights:str|Path='', # what to go on from, with a fresh optimizer: a file, or a name of torchvision's; random if empty
+    weights:str|Path='', # to go on from, with a fresh optimizer: a file, or a name of torchvision's; random if empty
     recipe:str='',       # what the log calls this way to train
     **config             # fields of `TrainConfig`: lr, epochs, seed, ...; of `DataConfig`: size, train_limit, ...
 )->JobPlan:
@@ -83,6 +83,8 @@ def train_plan(
     pick_device(device)
     if num_classes is not None: whole('num_classes', num_classes, 1, MAX_CLASSES)
     if not isinstance(recipe, str): raise ValueError(f"recipe={recipe!r}: expected a name")
+    weights = '' if weights is None else weights
+    if not isinstance(weights, (str, Path)): raise ValueError(f"weights={weights!r:.80}: expected a file, or a name")
     if is_weights_name(weights): weights_entry(weights)
     params = dict(model=model, data=data, stem=stem, normalize=normalize, device=device)
     params |= dataclasses.asdict(images) | told(settings)

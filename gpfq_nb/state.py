@@ -142,7 +142,7 @@ class Look:
             return 'failed', lines[0][:200]
         row = self.rows.get(t.path)
         read = 'start' if t.kind == 'train' else 'weights_sha256'       # what the cell has read
-        if row and not there and (not t.needs or row[read] == self.weights(t.needs)):
+        if row and not there and (not t.needs or row[read] == self.weights(t.needs) or pd.isna(row[read])):
             return 'logged', 'its files are not on this machine'
         if key is None: return 'waiting', 'for its training'
         if r: return 'outdated', 'its result is of other parameters, another template or version'

@@ -75,7 +75,7 @@ class Study:
     templates:str|None=None
     # parameters of the cell that measures each network, see `MeasureConfig`; None: there is none
     measure:dict|None=None
-    # name -> TrainConfig fields, stem, ..., and `after`, the recipe from whose weights it goes on; {}: one without a name
+    # name -> TrainConfig fields, ..., and `after`, the recipe from whose weights it goes on; {}: one without a name
     recipes:dict=field(default_factory=dict)
 
     def __post_init__(self): check_study(self)
@@ -107,15 +107,16 @@ class Task:
 @patch
 def train_tasks(self:Study)->list[Task]:
     "The cells that train"
-    combos,recipes = grid(self.train),self.recipes or {'': {}}
-    if len(self.lrs)*len(self.seeds)*len(combos)*len(recipes) > MAX_CELLS:
+    combos = grid(self.train)
+    if len(self.lrs)*len(self.seeds)*len(combos)*max(1, len(self.recipes)) > MAX_CELLS:
         raise ValueError(f"study {self.name} has more than {MAX_CELLS:,} cells: "
             "give it fewer learning rates or seeds, or divide it")
     called = varying(combos)
-    tasks = []
-    for lr,seed,opts in itertools.product(self.lrs, self.seeds, combos):
-        tasks += self.recipe_tasks(f'lr={lr_id(lr)}_seed={seed}{suffix(opts, called)}', opts | dict(lr=lr, seed=seed))
-    return tasks
+    for name,k in ((name, k) for name,spec in self.recipes.items() for k in spec if k in called):
+        raise ValueError(f"{k} varies in train, and recipe {name} sets it: leave out one of both")
+    def called_so(lr, seed, o): return f'lr={lr_id(lr)}_seed={seed}{suffix(o, called)}'
+    beginnings = itertools.product(self.lrs, self.seeds, combos)
+    return [t for lr,seed,o in beginnings for t in self.recipe_tasks(called_so(lr, seed, o), dict(lr=lr, seed=seed) | o)]
 
 @patch
 def recipe_tasks(self:Study,
@@ -126,7 +127,7 @@ def recipe_tasks(self:Study,
     made = {}
     for name,spec in (self.recipes or {'': {}}).items():
         cell = short(f'{start}_{name}' if name else start)
-        own = {k: v for k,v in spec.items() if k != 'after'} | (dict(recipe=name) if name else {})
+        own = grid({k: v for k,v in spec.items() if k != 'after'})[0] | (dict(recipe=name) if name else {})
         after = made.get(spec.get('after'))
         if after: own['weights'] = str(after.out/'weights.safetensors')
         given = dict(model=self.model, data=self.data) | params | own
@@ -193,7 +194,7 @@ def _plan_tasks(self:Study):
         name = t.kind, t.cell.casefold()                        # some file systems do not tell upper from lower case
         if name in seen:
             how = differences(seen[name].params, t.params)
-            raise ValueError(f"two {t.kind} cells would share the folder {t.cell} ({how}): rename a variant")
+            raise ValueError(f"two {t.kind} cells would share the folder {t.cell} ({how}): rename a variant or recipe")
         seen[name] = t
     return ts
 

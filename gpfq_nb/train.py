@@ -163,7 +163,8 @@ def load_checkpoint(
     path = Path(folder)/CHECKPOINT
     ts,meta = load_tensors(path)
     was = meta.get('identity', {})
-    diff = [f'{k} {was.get(k)!r} there, {v!r} here' for k,v in identity.items() if was.get(k) != v]
+    both = {**identity, **was}
+    diff = [f'{k} {was.get(k)!r} there, {identity.get(k)!r} here' for k in both if was.get(k) != identity.get(k)]
     if diff:
         raise ValueError(
             f"{path} belongs to another run ({'; '.join(diff)}): choose another folder, or overwrite it: resume=False")

@@ -54,7 +54,7 @@ def is_grid(
 
 # %% ../nbs/57_weights.ipynb #e1100006
 NUMBERS = ('lr', 'momentum', 'weight_decay', 'warmup', 'gamma', 'label_smoothing', 'ema')
-COUNTS = ('epochs', 'batch_size', 'seed', 'epochs_before')
+COUNTS = ('epochs', 'batch_size', 'seed', 'epochs_before', 'first_seed')
 FLAGS = ('nesterov', 'augment', 'bf16', 'channels_last')
 TEXTS = ('optimizer', 'schedule', 'recipe', 'start')
 

@@ -22,6 +22,7 @@ def decay_at(
     "What the average keeps of itself at a step"
     return min(ema, step/(step + 9))
 
+# %% ../nbs/60a_average.ipynb #38573039
 def running_average(
     model:nn.Module, # to be trained
     ema:float        # β

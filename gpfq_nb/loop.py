@@ -149,7 +149,8 @@ class Loop:
 
     def is_settled(self, t, state):
         "Can nothing more come of a cell, or is its result there, and, if it is a training, its weights as well?"
-        return state in ('diverged', 'skipped', 'blocked') or state == 'done' and (t.kind != 'train' or self.study.has_weights(t))
+        if state in ('diverged', 'skipped', 'blocked'): return True
+        return state == 'done' and (t.kind != 'train' or self.study.has_weights(t))
 
     def is_made(self, t):
         "Is a cell's result there, with its files?"

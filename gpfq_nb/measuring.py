@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd, torch
 from torch import nn
 
+from .beginning import first_seed
 from .curvature import curvature
 from .data import ImageData, check_normalize, check_reading
 from .entries import MAX_CLASSES
@@ -92,8 +93,7 @@ def before_training(
     params:dict         # of `measure_plan`
 )->nn.Module|None:      # None: not known
     "The network as its training began, made again from its seed"
-    how = facts.get('training')
-    seed = (how or {}).get('first_seed' if 'start' in (how or {}) else 'seed')
+    seed = first_seed(facts.get('training') or {})
     if params['initial'] is None or seed is None: return None
     device = str(next(net.parameters()).device)
     stem = facts.get('stem') or 'imagenet'

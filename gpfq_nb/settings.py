@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['READING', 'PRESETS', 'CONFIG', 'LISTS', 'FIXED', 'LONGEST_NAME', 'MAX_CELLS', 'JobPlan', 'check_known', 'reading',
            'train_plan', 'quant_config', 'variant_name', 'memory_bound', 'quantize_plan', 'several', 'grid', 'lr_id',
-           'digits', 'readable', 'in_json', 'varying', 'suffix', 'short', 'places', 'assigned', 'check_injected']
+           'digits', 'readable', 'in_json', 'varying', 'suffix', 'short', 'places']
 
 # %% ../nbs/79_settings.ipynb #a4444e9b
-import ast, dataclasses, hashlib, itertools, json, math, re
+import dataclasses, hashlib, itertools, json, math, re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from .config import QuantConfig
 from .data import check_normalize, check_reading
 from .entries import MAX_CLASSES
 from .files import few, jsonable
+from .injected import assigned, check_injected    # for those who import them from here
 from .models import check_model_name, check_stem, is_weights_name, pick_device, weights_entry, weights_file
 from .onnx import saved_kinds
 from .options import flag, one_of, whole, whole_or_none
@@ -279,28 +280,3 @@ def places(
                 "divide them among several commands")
         where[sub] = c
     return where
-
-# %% ../nbs/79_settings.ipynb #0946cd56
-def assigned(
-    code:str # of a cell
-)->list[str]:
-    "The names that a cell assigns at its top level"
-    names = []
-    for n in ast.parse(code).body:
-        if isinstance(n, ast.Assign): targets = n.targets
-        elif isinstance(n, ast.AnnAssign): targets = [n.target]
-        else: continue
-        names += [t.id for t in targets if isinstance(t, ast.Name)]
-    return names
-
-# %% ../nbs/79_settings.ipynb #884c23c5
-def check_injected(
-    cells:list # the code of the cells run so far: IPython's `In`
-)->None:
-    "Refuse parameters injected by papermill that the notebook does not declare; raises `ValueError`"
-    for declares,injected in zip(cells, cells[1:]):
-        if not injected.startswith('# Parameters'): continue
-        known = assigned(declares)
-        unknown = [n for n in assigned(injected) if n not in known]
-        if unknown:
-            raise ValueError(f"this notebook has no parameter {', '.join(unknown)}: choose from {', '.join(known)}")

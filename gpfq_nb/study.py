@@ -20,7 +20,7 @@ from .files import check_name, few, jsonable, read_json, write_json
 from .measuring import MeasureConfig, measure_plan
 from .models import check_model_name, check_origin
 from .options import whole
-from .recipe import TrainConfig, parse_lr
+from .recipe import TrainConfig, lr_of
 from .result import with_former
 from .settings import MAX_CELLS, READING, grid, lr_id, quantize_plan, several, short, suffix
 from .settings import train_plan, varying
@@ -46,7 +46,6 @@ def check_study(
     if s.measure is not None: check_settings('measure', s.measure)
     check_variants(s.variants)
     check_recipes(s.recipes)
-    def lr_of(name, value): return parse_lr(value)
     for k,check in dict(lrs=lr_of, seeds=whole, **LISTED).items():
         distinct = dict.fromkeys(check(k, v) for v in several(getattr(s, k)))
         if not distinct: raise ValueError(f"{k} is empty: give at least one value")
@@ -114,10 +113,12 @@ def train_tasks(self:Study)->list[Task]:
     called = varying(combos)
     for name,k in ((name, k) for name,spec in self.recipes.items() for k in spec if k in called):
         raise ValueError(f"{k} varies in train, and recipe {name} sets it: leave out one of both")
-    def called_so(lr, seed, o): return f'lr={lr_id(lr)}_seed={seed}{suffix(o, called)}'
-    beginnings = itertools.product(self.lrs, self.seeds, combos)
-    return [t for lr,seed,o in beginnings for t in self.recipe_tasks(called_so(lr, seed, o), dict(lr=lr, seed=seed) | o)]
+    tasks = []
+    for lr,seed,o in itertools.product(self.lrs, self.seeds, combos):
+        tasks += self.recipe_tasks(f'lr={lr_id(lr)}_seed={seed}{suffix(o, called)}', dict(lr=lr, seed=seed) | o)
+    return tasks
 
+# %% ../nbs/86_study.ipynb #2bd67a4b
 @patch
 def recipe_tasks(self:Study,
     start:str,  # of their names
@@ -265,9 +266,8 @@ def check(self:Study)->None:
 @patch
 def settings(self:Study)->dict:
     "What study.json says of it"
-    unsaid = ['root']
-    if self.measure is None: unsaid.append('measure')
-    if not self.recipes: unsaid.append('recipes')
+    empty = dict(measure=None, recipes={})
+    unsaid = ['root', *(k for k,v in empty.items() if getattr(self, k) == v)]
     settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in unsaid}
     own = self.templates and (self.folder/self.templates).resolve()
     if not own or not own.is_relative_to(self.folder.resolve()): return settings

@@ -11,11 +11,12 @@ import functools, os, stat, time
 import pandas as pd
 from fastcore.basics import patch
 
+from .asked import Facts, facts_in, has_moved
 from .execute import read_error, template_hash
 from .files import hash_once
 from .log import YOUNG, is_log, read_csv_log
-from .result import CELL_KINDS, cell_key, read_result
-from .rows import Facts, facts_in, make_log
+from .result import CELL_KINDS, cell_key, fingerprint, read_result
+from .rows import make_log
 from .study import Study, Task
 from .tables import gc_paused
 
@@ -100,6 +101,16 @@ class Look:
         self.hashes[t.cell] = sha
         return sha
 
+    @functools.cached_property
+    def files(self):
+        "Fingerprint of the study's images; None: they have no files, or none that can be read"
+        try: return fingerprint(self.study.data)
+        except OSError: return None
+
+    def has_moved(self, r):
+        "Has a result read the study's images when they lay elsewhere?"
+        return has_moved(r, self.study.data, lambda: self.files)
+
     def key(self, t):
         "See `Study.key`"
         weights = self.weights(t.needs) if t.needs else ''
@@ -109,10 +120,13 @@ class Look:
             self.templates[t.kind] = _template_hash(str(p), p.stat().st_mtime_ns)
         template = self.templates[t.kind]
         task,*of,key = self.keys[t.kind].get(t.cell, (None,)*4)
-        if task is t and of == [template, weights]: return key
-        key = cell_key(t.kind, t.params, template, weights)
-        self.keys[t.kind][t.cell] = t, template, weights, key
-        return key
+        if not (task is t and of == [template, weights]):
+            key = cell_key(t.kind, t.params, template, weights)
+            self.keys[t.kind][t.cell] = t, template, weights, key
+        r = self.study.facts(t)
+        if not r or r.key == key or not self.has_moved(r): return key
+        as_read = cell_key(t.kind, t.params | dict(data=r.data), template, weights)
+        return as_read if as_read == r.key else key
 
     def training(self, t):
         "How a train cell has ended, its result outdated or known from the log alone or not; or else its state"

@@ -5,7 +5,8 @@ from conftest import root
 
 site = root/'_site'
 pages = sorted(site.glob('**/*.html')) if site.exists() else []
-SEEN = 'index.html', 'guides/photographs.html', 'guides/options.html', '07_solvers.html', 'studies/learning_rate.html'
+SEEN = 'index.html', 'guides/photographs.html', 'guides/options.html', '07_solvers.html', 'studies/learning_rate.html', \
+    'pages/cifar10-resnet18-seeds/page.html'
 
 pytestmark = pytest.mark.skipif(not pages, reason='no site: python tools/docs.py site builds it')
 

@@ -167,14 +167,28 @@ def where_defined(pages):
             for n in names: found.setdefault(n, []).append((p, label(mod, n)))
     return {n: o[0] for n,o in found.items() if len(o)==1}
 
-def chapter(page, names, src):
-    "A notebook for Sphinx: links and figures at their places, a target at every definition, imports folded away"
+def study_page(folder):
+    "Where the site has the page of a study"
+    return Path('pages')/folder.name/'page.html'
+
+def write_study(folder, out):
+    "A page to explore a study, beside a copy of the results that it links to"
+    from gpfq_nb.explorer import write_page
+    page = out/study_page(folder)
+    shutil.copytree(folder, page.parent, ignore=shutil.ignore_patterns('*.safetensors', '*.onnx', '*.ipynb', '*.html', 'figures', '.*'))
+    write_page([page.parent], page)
+
+def chapter(page, names, src, shown):
+    "A notebook for Sphinx: links and figures at their places, a target at every definition, imports folded away; `shown`: the studies it links to"
     nb,out = nbformat.read(page, 4),src/page.relative_to(nbs)
     out.parent.mkdir(parents=True, exist_ok=True)
     targets = {i: [label(mod, n) for n in ns] for i,mod,ns in exports(page)}
 
     def place(bang, text, path, anchor):
         if nbs in path.parents and path.suffix=='.ipynb': return f'[{text}]({os.path.relpath(path, page.parent)}{anchor})'
+        if (path/'study.json').is_file():
+            shown.add(path)
+            return f'<a href="{os.path.relpath(nbs/study_page(path), page.parent)}">{text}</a>'
         if path.is_dir(): return text
         copy = src/'attached'/path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -277,7 +291,8 @@ def site(out):
     names = where_defined(pages)
     with tempfile.TemporaryDirectory() as t:
         src = Path(t)/'src'
-        for p in pages: chapter(p, names, src)
+        shown = set()
+        for p in pages: chapter(p, names, src, shown)
         first = nbformat.read(src/'index.ipynb', 4)
         groups = contents(pages, reference(pages, names, src))
         first.cells.append(new_markdown_cell(toctree(groups), id='contents'))
@@ -292,6 +307,7 @@ def site(out):
         (src/'conf.py').write_text('\n'.join(f'{k} = {v!r}' for k,v in settings.items())+'\n')
         bad = main(['-q','-W','--keep-going','-d',f'{t}/doctrees',str(src),f'{t}/html'])
         hush(Path(t)/'html'/'_static')
+        for folder in sorted(shown): write_study(folder, Path(t)/'html')
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(f'{t}/html', out)
     return bad

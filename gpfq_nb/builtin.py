@@ -46,7 +46,8 @@ LONGER = SEEDS | dict(lrs=(1e-4, 1e-3), seeds=(0, 1), bits=(2, 3), measure=dict(
 
 DEEPER = CIFAR10 | dict(model='resnet50', calib_seeds=(0,),
     variants={k: VARIANTS[k] for k in ('paper', 'gpfq', 'default', 'msq')}
-        | {'paper-msq': VARIANTS['paper-msq'] | dict(bits=8)} | CONTROLS)
+        | {'paper-msq': VARIANTS['paper-msq'] | dict(bits=8), 'paper-wide': dict(preset='paper', scalar=8., bits=8)}
+        | CONTROLS)
 
 FORK = dict(data='cifar10', model='resnet20', lrs=(.1,), seeds=(0, 1), bits=(2, 3, 4), calib=512, recipes=RECIPES,
     measure=dict(probes=0), variants={k: VARIANTS[k] for k in ('default', 'gpfq', 'msq')},

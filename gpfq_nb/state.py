@@ -11,11 +11,11 @@ import functools, os, stat, time
 import pandas as pd
 from fastcore.basics import patch
 
-from .asked import Facts, facts_in, has_moved
+from .asked import Facts, facts_in, fingerprint_of_file, has_moved
 from .execute import read_error, template_hash
 from .files import hash_once
 from .log import YOUNG, is_log, read_csv_log
-from .result import CELL_KINDS, cell_key, fingerprint, read_result
+from .result import CELL_KINDS, cell_key, read_result
 from .rows import make_log
 from .study import Study, Task
 from .tables import gc_paused
@@ -103,9 +103,8 @@ class Look:
 
     @functools.cached_property
     def files(self):
-        "Fingerprint of the study's images; None: they have no files, or none that can be read"
-        try: return fingerprint(self.study.data)
-        except OSError: return None
+        "See `fingerprint_of_file`, of the study's images"
+        return fingerprint_of_file(self.study.data)
 
     def has_moved(self, r):
         "Has a result read the study's images when they lay elsewhere?"
@@ -123,10 +122,15 @@ class Look:
         if not (task is t and of == [template, weights]):
             key = cell_key(t.kind, t.params, template, weights)
             self.keys[t.kind][t.cell] = t, template, weights, key
-        r = self.study.facts(t)
-        if not r or r.key == key or not self.has_moved(r): return key
-        as_read = cell_key(t.kind, t.params | dict(data=r.data), template, weights)
-        return as_read if as_read == r.key else key
+        return key
+
+    def is_wanted(self, t, r):
+        "Is a result the one that the plan would make, with its images where they lie or where they lay?"
+        key = self.key(t)
+        if key is None or r.key == key: return key is not None
+        if not self.has_moved(r): return False
+        weights = self.weights(t.needs) if t.needs else ''
+        return r.key == cell_key(t.kind, t.params | dict(data=r.data), self.templates[t.kind], weights)
 
     def training(self, t):
         "How a train cell has ended, its result outdated or known from the log alone or not; or else its state"
@@ -146,7 +150,7 @@ class Look:
         if not r and t.out.exists() and not t.out.is_dir():
             return 'failed', 'a file lies in the place of its folder: move it away'
         key = self.key(t)
-        if r and key and r.key == key: return r.status, ''
+        if r and self.is_wanted(t, r): return r.status, ''
         there = os.path.lexists(t.out/'result.json')
         broken = ''
         try: error = read_error(t.out/'error.json')

@@ -46,7 +46,8 @@ def log(self:Study,
         warnings.warn(f"{file} cannot be read: it is kept as {kept}, and a new one made of the results that are here")
         file.unlink()
     # what cannot be read is named by `read_log`
-    files = [f'{t.out}/result.json' for t in results if self.is_made_so(t) is not False]
+    def fits(t): return (r := self.facts(t)) is None or r.same
+    files = [f'{t.out}/result.json' for t in results if fits(t)]
     df = read_log(self.folder, files)
     if drop or not df.study.eq(self.name).fillna(False).all():
         df = make_log(df[~df.path.isin(drop)].assign(study=self.name))

@@ -171,11 +171,17 @@ def study_page(folder):
     "Where the site has the page of a study"
     return Path('pages')/folder.name/'page.html'
 
+RESULTS = 'study.json','log.csv','result.json','history.csv','layers.csv','measures.csv','disturbances.csv'    # what of a study is shown
+
 def write_study(folder, out):
     "A page to explore a study, beside a copy of the results that it links to"
     from gpfq_nb.explorer import write_page
     page = out/study_page(folder)
-    shutil.copytree(folder, page.parent, ignore=shutil.ignore_patterns('*.safetensors', '*.onnx', '*.ipynb', '*.html', 'figures', '.*'))
+    files = [f for pattern in ('*', '*/*/*') for f in folder.glob(pattern) if f.name in RESULTS and f.is_file()]
+    for f in files:
+        copy = page.parent/f.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f, copy)
     write_page([page.parent], page)
 
 def chapter(page, names, src, shown):

@@ -110,6 +110,7 @@ css = '''
 .bd-main .bd-content .bd-article-container { max-width: 68em }
 div.cell_input pre, div.cell_output pre, div.highlight pre { font-size: .82em }
 .bd-content div.cell_output table :is(td, th) { padding: .15em .6em }
+.bd-content div.cell_output table tbody th { white-space: nowrap }           /* 1e-4 */
 code.download { font: inherit; color: inherit }
 div.cell div.cell_input { border-left-color: var(--pst-color-border) }  /* examples and tests… */
 div.cell.tag_definition div.cell_input { border-left-color: var(--pst-color-primary) }  /* …and what is exported */

@@ -10,7 +10,6 @@ import dataclasses
 
 from fastcore.basics import patch
 
-from .asked import has_read_others
 from .files import jsonable, read_json
 from .log import check_logs
 from .result import CELL_KINDS, with_former
@@ -37,8 +36,9 @@ def is_made_otherwise(
 )->bool:
     "Is there a result, of other parameters than the plan has now, or of other images?"
     r = look.study.facts(t)
-    return bool(r) and (not r.same or has_read_others(r, lambda: look.files))
+    return bool(r) and (not r.same or look.images.are_others(r))
 
+# %% ../nbs/87a_guard.ipynb #8afc9c89
 @patch
 def is_saved(self:Study)->bool:
     "Does study.json say these very settings?"
@@ -55,7 +55,7 @@ def is_planned_so(
     "Would both plans make it alike? Images that have only been moved are the same"
     here,there = jsonable(t.params),jsonable(u.params)
     r = look.study.facts(t)
-    if r and look.has_moved(r): there['data'] = here['data']
+    if r and look.images.have_moved(r): there['data'] = here['data']
     return here == there
 
 # %% ../nbs/87a_guard.ipynb #44194e23

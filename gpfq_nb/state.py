@@ -11,7 +11,7 @@ import functools, os, stat, time
 import pandas as pd
 from fastcore.basics import patch
 
-from .asked import Facts, facts_in, fingerprint_of_file, has_moved
+from .asked import Facts, Images, facts_in
 from .execute import read_error, template_hash
 from .files import hash_once
 from .log import YOUNG, is_log, read_csv_log
@@ -83,6 +83,7 @@ class Look:
         self.hashes = {}        # train cell -> of its weights
         self.trainings = {}     # train cell -> how it has ended
         self.templates = {}     # kind -> hash of its notebook
+        self.images = Images(study.data)
         self.keys = study.__dict__.setdefault('_keys', {k: {} for k in CELL_KINDS})   # found out before
 
     @functools.cached_property
@@ -101,15 +102,6 @@ class Look:
         self.hashes[t.cell] = sha
         return sha
 
-    @functools.cached_property
-    def files(self):
-        "See `fingerprint_of_file`, of the study's images"
-        return fingerprint_of_file(self.study.data)
-
-    def has_moved(self, r):
-        "Has a result read the study's images when they lay elsewhere?"
-        return has_moved(r, self.study.data, lambda: self.files)
-
     def key(self, t):
         "See `Study.key`"
         weights = self.weights(t.needs) if t.needs else ''
@@ -127,8 +119,9 @@ class Look:
     def is_wanted(self, t, r):
         "Is a result the one that the plan would make, with its images where they lie or where they lay?"
         key = self.key(t)
-        if key is None or r.key == key: return key is not None
-        if not self.has_moved(r): return False
+        if key is None: return False
+        if r.key == key: return True
+        if not self.images.have_moved(r): return False
         weights = self.weights(t.needs) if t.needs else ''
         return r.key == cell_key(t.kind, t.params | dict(data=r.data), self.templates[t.kind], weights)
 

@@ -91,7 +91,7 @@ COLUMNS |= dict(float_loss='float64 float.loss', quant_loss='float64 quantized.l
     float_bytes='Int64 bytes.float', packed_bytes='Int64 bytes.packed', onnx_bytes='Int64 bytes.onnx',
     seconds='float64', weights='string', weights_sha256='string weights.sha256', package='string')
 TYPES = {c: spec.split()[0] for c,spec in COLUMNS.items()}    # column -> type
-_FOUND_OUT = ('study', 'path', 'cell', 'stale', 'weights', 'calib', 'drop_top1', 'drop_top5')     # not looked up
+_FOUND_OUT = 'study path cell stale weights calib seconds drop_top1 drop_top5'.split()    # not looked up
 _PLACES = {}    # part of a result, '' for the result itself -> columns, each with its name there
 for c,spec in COLUMNS.items():
     if c in _FOUND_OUT: continue
@@ -128,12 +128,20 @@ def _value(
     wanted = dict(boolean='true or false', float64='a number', Int64='a whole number')
     raise ValueError(f"its {column} is {v!r:.40}, expected {wanted[kind]}")
 
+def _parts(
+    results,
+    part # '': all of it
+):
+    "That part of each result; one that has none has an empty one"
+    parts = [r.get(part) for r in results] if part else results
+    return [p if isinstance(p, dict) else {} for p in parts]
+
+# %% ../nbs/80_rows.ipynb #ac010c88
 def _values(results):
     "Column -> its value for each result, None where one does not say"
     columns = {}
     for part,named in _PLACES.items():
-        parts = [r.get(part) for r in results] if part else results
-        said = [p if isinstance(p, dict) else {} for p in parts]
+        said = _parts(results, part)
         for column,name,kind in named:
             values = [s.get(name) for s in said]
             if not set(map(type, values)) <= {kind, type(None)}:
@@ -142,6 +150,13 @@ def _values(results):
     return columns
 
 # %% ../nbs/80_rows.ipynb #38729a1e
+def _seconds(results):
+    "How long each took: the run that ended it, or, where that is more, the epochs of all runs of its training"
+    both = zip(_parts(results, ''), _parts(results, 'train'))
+    known = [[_value(p['seconds'], 'seconds') for p in parts if p.get('seconds') is not None] for parts in both]
+    return [max(seconds, default=None) for seconds in known]
+
+# %% ../nbs/80_rows.ipynb #eb6f18f6
 def _calibration_images(results):
     "How many images each was calibrated on: as it says, or, from an earlier version, as it was asked for"
     said = [r.get('calib', (r.get('params') or {}).get('calib')) for r in results]
@@ -156,7 +171,7 @@ def result_columns(
     real          # `RealPaths`
 )->dict:          # each of `COLUMNS` -> a value for each cell
     "Results as columns; raises `ValueError` for a value of the wrong type, or a cell that is not in the folder"
-    columns = dict.fromkeys(COLUMNS) | _values(results) | dict(calib=_calibration_images(results))
+    columns = dict.fromkeys(COLUMNS) | _values(results) | dict(calib=_calibration_images(results), seconds=_seconds(results))
     paths = [inside(c, folder) for c in cells]
     if None in paths:
         lost = cells[paths.index(None)]

@@ -159,7 +159,7 @@ def _seconds(results):
 # %% ../nbs/80_rows.ipynb #eb6f18f6
 def _calibration_images(results):
     "How many images each was calibrated on: as it says, or, from an earlier version, as it was asked for"
-    said = [r.get('calib', (r.get('params') or {}).get('calib')) for r in results]
+    said = [r.get('calib', asked.get('calib')) for r,asked in zip(results, _parts(results, 'params'))]
     return [v if v is None or type(v) is int else _value(v, 'calib') for v in said]
 
 # %% ../nbs/80_rows.ipynb #560a4e3d
@@ -171,7 +171,8 @@ def result_columns(
     real          # `RealPaths`
 )->dict:          # each of `COLUMNS` -> a value for each cell
     "Results as columns; raises `ValueError` for a value of the wrong type, or a cell that is not in the folder"
-    columns = dict.fromkeys(COLUMNS) | _values(results) | dict(calib=_calibration_images(results), seconds=_seconds(results))
+    columns = dict.fromkeys(COLUMNS) | _values(results)
+    columns |= dict(calib=_calibration_images(results), seconds=_seconds(results))
     paths = [inside(c, folder) for c in cells]
     if None in paths:
         lost = cells[paths.index(None)]

@@ -163,6 +163,9 @@ function sort(key) {
 
 // one network
 let opener = null;
+// of a folder a browser lists the files; a host may have no listings, so that there the result stands for them
+const listed = location.protocol === 'file:';
+const way = where => listed ? {href: where, textContent: 'folder'} : {href: `${where}result.json`, textContent: 'result.json'};
 function facts(n) {
   const others = group.networks.filter(m => alike(m, n) && known(m.drop));
   const mean = others.reduce((sum, m) => sum + m.drop, 0)/others.length;
@@ -171,7 +174,7 @@ function facts(n) {
     ['packed file', known(n.kB) ? `${brief(n.kB)} kB` : ''], ['grid', n.grid],
     ['study', group.studies.length > 1 ? n.study : ''], ['runs', n.n > 1 ? `mean of ${n.n}` : ''],
     ['all seeds lose', others.length > 1 ? `${figures(mean)} points` : ''],
-    ['files', n.where ? make('a', {href: n.where, textContent: 'folder'}) : '']];
+    ['files', n.where ? make('a', way(n.where)) : '']];
   const fact = ([k, v]) => make('div', {}, make('dt', {textContent: k}), make('dd', {}, v));
   return told.filter(([, v]) => v).map(fact);
 }

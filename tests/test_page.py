@@ -1,5 +1,9 @@
 "The page of a study in headless Chromium: it shows what the log says, answers mouse and keyboard, and asks nobody."
-import re
+import json, re
+from contextlib import closing
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 import pandas as pd, pytest
 from conftest import root
 
@@ -138,6 +142,22 @@ def test_a_click_opens_a_network(opened, both, home):
     assert page.eval_on_selector('#network a', 'a => a.getAttribute("href")').endswith('seed%3D1_bits%3D4_gpfq/')
     page.select_option('#parts select', label='step')
     assert page.locator('#parts [aria-roledescription=bar][aria-label*="step: 0.1"]').count() >= 1
+
+def test_on_a_host_without_listings_the_files_are_the_result(chromium, both, home):
+    class Host(SimpleHTTPRequestHandler):
+        list_directory = lambda self, path: self.send_error(404)
+        log_message = lambda *args: None
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Host, directory=home)) as host, closing(chromium.new_page()) as page:
+        Thread(target=host.serve_forever).start()
+        try:
+            page.goto(f'http://127.0.0.1:{host.server_port}/{both.name}')
+            page.wait_for_selector(READY)
+            page.click('#body tr button')
+            page.click('#network a')
+            page.wait_for_url('**/result.json')
+            result = json.loads(page.inner_text('body'))
+        finally: host.shutdown()
+    assert result['kind'] == 'quantize'
 
 def test_who_asks_while_something_is_drawn_is_served(opened, both):
     page = opened(both)

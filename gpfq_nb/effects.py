@@ -16,49 +16,76 @@ from scipy import stats
 from .findings import LEVEL
 
 # %% ../nbs/83c_effects.ipynb #d185e9aa
-class RateModel(NamedTuple):
+class RateModel:
     "Losses as rates and seeds make them"
-    means:pd.DataFrame      # a row a rate: mean, low, high
-    differences:pd.DataFrame# a row a pair of rates: rate, other, mean (of rate minus other), low, high
-    seed_sd:float           # τ
-    rest_sd:float           # σ
+    def __init__(self,
+        rates:list,         # or whatever the networks are told apart by
+        mu:np.ndarray,      # the mean of each
+        X:np.ndarray,       # (networks, rates); 1 where a network is of a rate
+        Z:np.ndarray,       # (networks, seeds); likewise
+        seed_sd:float,      # τ
+        rest_sd:float,      # σ
+        level:float=LEVEL   # of the intervals; those of differences hold together
+    ):
+        self.rates,self.mu,self.seed_sd,self.rest_sd,self.level = list(rates),mu,seed_sd,rest_sd,level
+        parts = Z@Z.T, np.eye(len(X))                               # of the variance of a loss: by seed, by network
+        inverse = np.linalg.inv(seed_sd**2*parts[0] + rest_sd**2*parts[1])
+        self.cov = np.linalg.inv(X.T@inverse@X)                     # of the means
+        weights = inverse@X@self.cov
+        self.cov_by = [weights.T@v@weights for v in parts]          # by either variance
+        rest = inverse - weights@X.T@inverse
+        information = [[np.trace(rest@v@rest@w)/2 for w in parts] for v in parts]
+        self.known = np.linalg.inv(information)                     # how well the variances are, as a covariance
 
     @property
     def seed_share(self)->float:
         "Of the variance between networks of one rate, the share that seeds have in common at all rates"
         return self.seed_sd**2/(self.seed_sd**2 + self.rest_sd**2)
 
+    def combined(self,
+        weights:dict,       # rate -> its mean's weight
+        together:int=1      # intervals that are to hold together
+    )->dict:                # mean, low, high, df
+        "A combination of the means and its interval"
+        c = np.array([weights.get(r, 0.) for r in self.rates])
+        variance = c@self.cov@c
+        slope = np.array([c@v@c for v in self.cov_by])
+        df = 2*variance**2/(slope@self.known@slope)
+        mean,half = c@self.mu,stats.t.ppf(1 - (1 - self.level)/(2*together), df)*np.sqrt(variance)
+        return dict(mean=mean, low=mean - half, high=mean + half, df=df)
+
+    @property
+    def means(self)->pd.DataFrame:
+        "A row a rate: lr, mean, low, high, df"
+        return pd.DataFrame([dict(lr=r) | self.combined({r: 1}) for r in self.rates])
+
+    @property
+    def differences(self)->pd.DataFrame:
+        "A row a pair of rates: rate, other, mean (of rate minus other), low, high, df"
+        pairs = list(combinations(self.rates, 2))
+        return pd.DataFrame([dict(rate=a, other=b) | self.combined({a: 1, b: -1}, len(pairs)) for a,b in pairs])
+
 # %% ../nbs/83c_effects.ipynb #86166378
 def rate_model(
-    t:pd.DataFrame,     # a row a network: lr, seed, and
+    t:pd.DataFrame,     # a row a network: seed, and
     y:str='drop',       # this column
-    level:float=LEVEL   # of the intervals; those of differences hold together
+    level:float=LEVEL,  # of the intervals; those of differences hold together
+    by:str='lr'         # what the networks are told apart by
 )->RateModel:
     "Fit a mean for each rate with seeds as random effects; raises `ValueError` for fewer than two rates or seeds"
     from statsmodels.regression.mixed_linear_model import MixedLM
     from statsmodels.tools.sm_exceptions import ConvergenceWarning
-    rates = sorted(t.lr.unique())
-    df = len(t) - len(rates) - t.seed.nunique() + 1
-    if len(rates) < 2 or t.seed.nunique() < 2 or df < 1:
-        raise ValueError(f"{len(t)} networks of {len(rates)} learning rates and {t.seed.nunique()} seeds: expected at "
+    rates,seeds = sorted(t[by].unique()),sorted(t.seed.unique())
+    X,Z = (np.array([[float(v == k) for k in kinds] for v in t[name]]) for name,kinds in ((by, rates), ('seed', seeds)))
+    if len(rates) < 2 or len(seeds) < 2 or len(t) <= len(rates) + len(seeds) - 1:
+        raise ValueError(f"{len(t)} networks of {len(rates)} learning rates and {len(seeds)} seeds: expected at "
             "least two rates and two seeds, with networks that share them")
-    X = np.stack([(t.lr == r).to_numpy(float) for r in rates], 1)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)         # a variance of zero lies at the edge
         fit = MixedLM(t[y].to_numpy(float), X, groups=t.seed.to_numpy()).fit(reml=True, method='powell')
     if not fit.converged: raise ValueError(f"the mixed model of {y} was not found: its fit has not converged")
-    mu,cov = fit.fe_params,fit.cov_params()[:len(rates), :len(rates)]
-    pairs = list(combinations(range(len(rates)), 2))
-    def interval(c, level):
-        "Of a combination of the means"
-        mean,half = c @ mu,stats.t.ppf((1 + level)/2, df)*np.sqrt(c @ cov @ c)
-        return dict(mean=mean, low=mean - half, high=mean + half)
-    unit = np.eye(len(rates))
-    means = pd.DataFrame([dict(lr=r) | interval(unit[i], level) for i,r in enumerate(rates)])
-    together = 1 - (1 - level)/len(pairs)
-    def difference(i, j): return dict(rate=rates[i], other=rates[j]) | interval(unit[i] - unit[j], together)
-    differences = pd.DataFrame([difference(i, j) for i,j in pairs])
-    return RateModel(means, differences, float(np.sqrt(np.squeeze(fit.cov_re))), float(np.sqrt(fit.scale)))
+    seed_sd,rest_sd = (float(np.sqrt(np.squeeze(v))) for v in (fit.cov_re, fit.scale))
+    return RateModel(rates, fit.fe_params, X, Z, seed_sd, rest_sd, level)
 
 # %% ../nbs/83c_effects.ipynb #3bb60492
 def variance_parts(

@@ -165,7 +165,7 @@ function sort(key) {
 let opener = null;
 // of a folder a browser lists the files; a host may have no listings, so that there the result stands for them
 const listed = location.protocol === 'file:';
-const way = where => listed ? {href: where, textContent: 'folder'} : {href: `${where}result.json`, textContent: 'result.json'};
+const way = where => ({href: listed ? where : `${where}result.json`, textContent: listed ? 'folder' : 'result.json'});
 function facts(n) {
   const others = group.networks.filter(m => alike(m, n) && known(m.drop));
   const mean = others.reduce((sum, m) => sum + m.drop, 0)/others.length;

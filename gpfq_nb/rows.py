@@ -9,7 +9,7 @@ __all__ = ['RENAMED', 'COLUMNS', 'TYPES', 'SEEDS', 'ALWAYS', 'MAYBE', 'RESULTS',
 
 # %% ../nbs/80_rows.ipynb #5f824fe7
 import dataclasses, json, os, types, typing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -101,9 +101,9 @@ for c,spec in COLUMNS.items():
 # %% ../nbs/80_rows.ipynb #271dec7d
 def _weights_name(file, cell, folder, real):
     "A weights file as seen from the study: its path inside the study, or just its name if it lies outside"
-    p = real.beside(file or '', cell)
-    seen = inside(p, folder)
-    return os.path.basename(p) if seen is None else seen
+    place,name = os.path.split(file)
+    seen = inside(real.beside(place, cell), folder)     # no link of the file itself is followed
+    return name if seen is None else str(PurePosixPath(seen, name))
 
 # %% ../nbs/80_rows.ipynb #24a6ca16
 def row_weights(

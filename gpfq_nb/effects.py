@@ -8,7 +8,6 @@ __all__ = ['RateModel', 'rate_model', 'variance_parts', 'mcnemar_p', 'leave_one_
 # %% ../nbs/83c_effects.ipynb #2d424385
 import warnings
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np, pandas as pd
 from scipy import stats
@@ -56,8 +55,8 @@ class RateModel:
 
     @property
     def means(self)->pd.DataFrame:
-        "A row a rate: lr, mean, low, high, df"
-        return pd.DataFrame([dict(lr=r) | self.combined({r: 1}) for r in self.rates])
+        "A row a rate: rate, mean, low, high, df"
+        return pd.DataFrame([dict(rate=r) | self.combined({r: 1}) for r in self.rates])
 
     @property
     def differences(self)->pd.DataFrame:

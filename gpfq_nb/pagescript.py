@@ -165,7 +165,7 @@ function sort(key) {
 let opener = null;
 // of a folder a browser lists the files; a host may have no listings, so that there the result stands for them
 const listed = location.protocol === 'file:';
-const way = where => ({href: listed ? where : `${where}result.json`, textContent: listed ? 'folder' : 'result.json'});
+const link = where => ({href: listed ? where : `${where}result.json`, textContent: listed ? 'folder' : 'result.json'});
 function facts(n) {
   const others = group.networks.filter(m => alike(m, n) && known(m.drop));
   const mean = others.reduce((sum, m) => sum + m.drop, 0)/others.length;
@@ -174,7 +174,7 @@ function facts(n) {
     ['packed file', known(n.kB) ? `${brief(n.kB)} kB` : ''], ['grid', n.grid],
     ['study', group.studies.length > 1 ? n.study : ''], ['runs', n.n > 1 ? `mean of ${n.n}` : ''],
     ['all seeds lose', others.length > 1 ? `${figures(mean)} points` : ''],
-    ['files', n.where ? make('a', way(n.where)) : '']];
+    ['files', n.where ? make('a', link(n.where)) : '']];
   const fact = ([k, v]) => make('div', {}, make('dt', {textContent: k}), make('dd', {}, v));
   return told.filter(([, v]) => v).map(fact);
 }

@@ -145,8 +145,9 @@ def test_a_click_opens_a_network(opened, both, home):
 
 def test_on_a_host_without_listings_the_files_are_the_result(chromium, both, home):
     class Host(SimpleHTTPRequestHandler):
-        list_directory = lambda self, path: self.send_error(404)
-        log_message = lambda *args: None
+        def list_directory(self, path): return self.send_error(404)
+        def log_message(self, *args): pass
+
     with ThreadingHTTPServer(('127.0.0.1', 0), partial(Host, directory=home)) as host, closing(chromium.new_page()) as page:
         Thread(target=host.serve_forever).start()
         try:

@@ -44,6 +44,8 @@ def run(path, skipped):
     "Run a notebook; the cells that ran, each with the outputs it was saved with"
     nb = NBProcessor(path, procs=FrontmatterProc, process=True).nb
     saved = {c.id: copy.deepcopy(c.get('outputs', [])) for c in nb.cells}
+    for c in nb.cells:
+        if c.cell_type=='code': c.outputs = []          # a cell that shows nothing would keep what it was saved with
     def is_left_out(c): return c.cell_type!='code' or directives(c).get('eval:', [''])[0].lower()=='false' or bool(skipped & directives(c).keys())
     shell = CaptureShell(path)
     try:

@@ -92,6 +92,7 @@ def panels(
     height:float=2.6,   # of a row, inches
     width:float=8,      # of the figure
     sharey:bool|str=True,# one y axis for all panels, as in `plt.subplots`
+    sharex:bool|str=False,# the same of the x axes
     alt:str='',         # what the figure shows, in a few words
     ratios=None         # heights of the rows, relative to each other; None: all the same
 )->tuple[Figure,list]:  # a `Picture`, and its `n` axes row by row
@@ -100,7 +101,7 @@ def panels(
     rows = math.ceil(n/cols)
     fig = Picture(figsize=(width, height*rows + .35), layout='constrained')
     fig.alt = alt
-    axs = list(fig.subplots(rows, cols, sharey=sharey, squeeze=False, height_ratios=ratios).flat)
+    axs = list(fig.subplots(rows, cols, sharex=sharex, sharey=sharey, squeeze=False, height_ratios=ratios).flat)
     for ax in axs[n:]: ax.remove()
     return fig, axs[:n]
 

@@ -6,7 +6,7 @@ the machine. Where a cell says that it skipped something that is not on this mac
 """
 import copy, html, re
 from itertools import takewhile
-import matplotlib.pyplot as plt, pandas as pd, pytest
+import matplotlib.pyplot as plt, nbformat, pandas as pd, pytest
 from execnb.shell import CaptureShell
 from fastcore.xtras import working_directory
 from nbdev.config import get_config
@@ -66,6 +66,12 @@ def test_outputs_are_compared_in_words():
 def test_comparison_ends_where_something_is_lacking():
     saved,lacking = dict(saved='top# #', now='top# #'), dict(saved='top# #', now='skipped: no weights here')
     assert is_complete(saved) and is_complete(dict(saved='skipped: none', now='skipped: none')) and not is_complete(lacking)
+
+def test_a_cell_that_shows_nothing_any_more_is_told(tmp_path):
+    cell = nbformat.v4.new_code_cell('shown = 1', outputs=[nbformat.v4.new_output('stream', name='stdout', text='before')])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path/'a.ipynb')
+    (c,was), = run(tmp_path/'a.ipynb', set())
+    assert shown(was)=='before' and shown(c.outputs)==''
 
 @pytest.mark.parametrize('path', notebooks, ids=lambda p: p.relative_to(cfg.nbs_path).as_posix())
 def test_notebook(path, request, monkeypatch):
